@@ -1,0 +1,25 @@
+"""Checkers: each reads a History, and nothing else, and gives a Verdict.
+
+``valid`` is True if the run kept the promise, False if it broke it, and "unknown" if the history holds nothing to judge
+it by: a promise that was never put to the test is not kept.
+"""
+
+from __future__ import annotations
+
+from wfsim.checkers._completed import completed
+from wfsim.checkers._dag import dependencies_respected, no_cycle
+from wfsim.checkers._effects import effect_at_most_once
+from wfsim.checkers._retry import retried_as_policy
+from wfsim.checkers._saga import compensated_exactly_once, compensated_in_reverse
+from wfsim.checkers._verdict import Verdict
+
+__all__ = [
+    "Verdict",
+    "compensated_exactly_once",
+    "compensated_in_reverse",
+    "completed",
+    "dependencies_respected",
+    "effect_at_most_once",
+    "no_cycle",
+    "retried_as_policy",
+]

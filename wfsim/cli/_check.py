@@ -1,0 +1,38 @@
+"""``wfsim check``: read scenario files, run nothing."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from wfsim.cli._files import scenario_files
+from wfsim.errors import ScenarioError
+from wfsim.scenario import load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def check(paths: Iterable[str]) -> int:
+    """Say for each file whether it is a good scenario. Return 2 if one is not."""
+    code = 0
+    for path in paths:
+        try:
+            files = scenario_files(path)
+        except ScenarioError as error:
+            print(error, file=sys.stderr)
+            code = 2
+            continue
+        for file in files:
+            code = max(code, _check_one(file))
+    return code
+
+
+def _check_one(file: str) -> int:
+    try:
+        experiment = load(file)
+    except ScenarioError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{file}: ok ({experiment.name})")
+    return 0

@@ -1,0 +1,162 @@
+"""``wfsim run``: play scenario files, print what happened, judge."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wfsim import report
+from wfsim.cli._files import scenario_files
+from wfsim.cli._progress import Progress
+from wfsim.errors import ScenarioError
+from wfsim.harness import run_all
+from wfsim.scenario import ScenarioErrors, load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wfsim.harness import ExperimentResult, ExperimentRun
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the command line asks for; see ``wfsim run --help``."""
+
+    paths: tuple[str, ...]
+    seed: int | None = None
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    history: str | None = None
+
+
+def run(options: RunOptions) -> int:
+    """Play all files and return the exit code; what is wrong with one file keeps no other from being played."""
+    files, bad = _find(options.paths)
+    if options.history is not None and len(files) != 1:
+        print(f"--history saves one run: give one scenario file with it, not {len(files)}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    teller = _Json() if options.json else _Pages(options, several=len(files) > 1)
+    for path, error in bad.items():
+        teller.bad(path, error)
+    progress = Progress(silent=options.quiet)
+    results = [result for file in files if (result := _play(file, options, teller, progress)) is not None]
+    teller.end()
+    if teller.bad_files:
+        return EXIT_BAD_INPUT
+    return EXIT_OK if all(result.passed for result in results) else EXIT_FAILED
+
+
+def _find(paths: tuple[str, ...]) -> tuple[list[str], dict[str, ScenarioError]]:
+    files: list[str] = []
+    bad: dict[str, ScenarioError] = {}
+    for path in paths:
+        try:
+            files += scenario_files(path)
+        except ScenarioError as error:
+            bad[path] = error
+    return list(dict.fromkeys(files)), bad
+
+
+def _play(file: str, options: RunOptions, teller: _Json | _Pages, progress: Progress) -> ExperimentResult | None:
+    """Play one file; None if it is no good scenario. What users' code prints must not mix with JSON."""
+    try:
+        with redirect_stdout(sys.stderr if options.json else sys.stdout):
+            experiment = load(file)
+            seeds = experiment.seeds if options.seed is None else (options.seed,)
+            done: list[ExperimentRun] = []
+            progress.say(file, 0, len(seeds))
+            result = run_all(experiment, seeds, partial(_count, done, progress, file, len(seeds)))
+    except ScenarioError as error:
+        teller.bad(file, error)
+        return None
+    finally:
+        progress.clear()
+    if options.history is not None:
+        Path(options.history).write_text(result.telling.run.history.to_jsonl(), encoding="ascii")
+    teller.tell(file, result)
+    return result
+
+
+def _count(done: list[ExperimentRun], progress: Progress, file: str, total: int, one: ExperimentRun) -> None:
+    done.append(one)
+    progress.say(file, len(done), total)
+
+
+class _Json:
+    """Gathers results and prints them as one object."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Any] = {}
+        self.bad_files = 0
+
+    def tell(self, file: str, result: ExperimentResult) -> None:
+        """Keep a result."""
+        self.files[file] = report.as_data(result)
+
+    def bad(self, file: str, error: ScenarioError) -> None:
+        """Keep what is wrong with a file, and say it to people too."""
+        print(error, file=sys.stderr)
+        self.bad_files += 1
+        problems = [_problem(one) for one in _each(error)]
+        self.files[file] = {"verdict": "error", "runs": [], "expectations": [], "problems": problems}
+
+    def end(self) -> None:
+        """Print the object."""
+        print(json.dumps({"files": self.files}, indent=2))
+
+
+def _each(error: ScenarioError) -> Iterator[ScenarioError]:
+    yield from error.errors if isinstance(error, ScenarioErrors) else (error,)
+
+
+def _problem(error: ScenarioError) -> dict[str, Any]:
+    names = ("problem", "line", "column", "field", "allowed", "suggestion")
+    return {"message": str(error), **{name: getattr(error, name) for name in names}}
+
+
+@dataclass(slots=True)
+class _Pages:
+    """Prints results for people: one file in full, of several those in full that fail."""
+
+    options: RunOptions
+    several: bool
+    paper: report.Paper = field(default_factory=lambda: report.Paper(sys.stdout))
+    results: list[ExperimentResult] = field(default_factory=list)
+    bad_files: int = 0
+
+    def tell(self, file: str, result: ExperimentResult) -> None:
+        """Print one result."""
+        self.results.append(result)
+        if self.options.quiet:
+            report.print_line(self.paper, result)
+            return
+        if len(self.results) > 1:
+            self.paper.print()
+        in_full = self.options.verbose or not self.several or not result.passed
+        report.print_heading(self.paper, result)
+        if in_full:
+            report.print_telling(self.paper, result, lines=None if self.options.verbose else report.LINES)
+        report.print_runs(self.paper, result, whole=self.options.verbose)
+        report.print_expectations(self.paper, result)
+        report.print_verdict(self.paper, result)
+
+    def bad(self, file: str, error: ScenarioError) -> None:
+        """Say what is wrong with a file."""
+        sys.stdout.flush()
+        print(error, file=sys.stderr)
+        self.bad_files += 1
+
+    def end(self) -> None:
+        """Print the totals of several files, or how to replay what failed."""
+        if self.several or (self.options.quiet and self.results):
+            report.print_totals(self.paper, self.results, self.bad_files)

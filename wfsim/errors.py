@@ -1,0 +1,182 @@
+"""Every exception of wfsim, in one place.
+
+Each class keeps its constructor's arguments as ``args`` and builds its message in ``__str__``, so that
+``type(error)(*error.args)`` makes an equal one. Pickle rebuilds exceptions that way (runs come back from
+worker processes), and so does SimPy.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CompensationStuck",
+    "CycleError",
+    "Deadlock",
+    "DesignError",
+    "DurationError",
+    "HistoryError",
+    "InjectedFault",
+    "Livelock",
+    "NondeterminismError",
+    "ProcessCrashed",
+    "RealIOError",
+    "ReplyLost",
+    "RetriesExhausted",
+    "ScenarioError",
+    "SimulationError",
+    "StepBoundReached",
+    "TimeBoundReached",
+    "WfsimError",
+]
+
+
+class WfsimError(Exception):
+    """The base of every error that wfsim raises on purpose."""
+
+
+class DesignError(WfsimError, ValueError):
+    """A design is wrong in itself; it is refused while it is built, before anything runs."""
+
+
+class CycleError(DesignError):
+    """The dependencies of a design run in a circle. ``cycle`` is the path, its first name repeated last."""
+
+    def __init__(self, cycle: tuple[str, ...]) -> None:
+        super().__init__(cycle)
+        self.cycle = tuple(cycle)
+
+    def __str__(self) -> str:
+        return f"the dependencies form a cycle: {' -> '.join(self.cycle)}. Remove one of these dependencies."
+
+
+class DurationError(WfsimError, ValueError):
+    """A text or value that is no duration."""
+
+
+class HistoryError(WfsimError, ValueError):
+    """A text that is no history, or a question about an operation that the history does not hold."""
+
+
+class RealIOError(WfsimError, RuntimeError):
+    """Code inside a simulation asked for a socket, a subprocess or another thing of the real world."""
+
+
+class InjectedFault(WfsimError):
+    """What a ``fail`` fault raises when the rule names no error of its own."""
+
+
+class ReplyLost(InjectedFault, TimeoutError):
+    """The call took effect but its reply never came: the caller cannot know the outcome.
+
+    It is a ``TimeoutError``, because that is how a client sees it.
+    """
+
+
+class RetriesExhausted(WfsimError):
+    """A retry gave up: ``attempts`` were made, and ``last`` is the error of the last one."""
+
+    def __init__(self, attempts: int, last: BaseException, name: str = "") -> None:
+        super().__init__(attempts, last, name)
+        self.attempts = attempts
+        self.last = last
+        self.name = name
+
+    def __str__(self) -> str:
+        times = "once" if self.attempts == 1 else f"{self.attempts} times"
+        return f"{self.name or 'the call'} failed {times}; the last error was {_one_line(self.last)}"
+
+
+class CompensationStuck(WfsimError):
+    """A saga could not undo all it did.
+
+    ``undone`` names the steps whose effects are left in the world (they want a human), ``cause`` is the
+    error of the compensation that failed for good.
+    """
+
+    def __init__(self, undone: tuple[str, ...], cause: BaseException, design: str = "") -> None:
+        super().__init__(undone, cause, design)
+        self.undone = tuple(undone)
+        self.cause = cause
+        self.design = design
+
+    def __str__(self) -> str:
+        saga = f"saga {self.design!r}" if self.design else "the saga"
+        left = ", ".join(self.undone)
+        return f"{saga} is stuck: could not compensate {left} ({_one_line(self.cause)}); undo by hand"
+
+
+class SimulationError(WfsimError):
+    """A simulation ended in another way than by returning or raising."""
+
+
+class Deadlock(SimulationError):
+    """Nothing is scheduled any more, yet tasks still wait."""
+
+
+class Livelock(SimulationError):
+    """Step follows step while virtual time stands still."""
+
+
+class TimeBoundReached(SimulationError):
+    """The run reached its bound of virtual time."""
+
+
+class StepBoundReached(SimulationError):
+    """The run reached its bound of steps."""
+
+
+class ProcessCrashed(SimulationError):
+    """A simulated process that somebody waits for has crashed and does not come back."""
+
+
+class NondeterminismError(WfsimError):
+    """Two runs of one design with one seed differ: the code holds nondeterminism that wfsim does not
+    control."""
+
+
+class ScenarioError(WfsimError):
+    """A scenario file is wrong.
+
+    The parts that are known (the place: ``file``, ``line``, ``column``, ``field``; then the ``problem``,
+    what is ``allowed`` and a ``suggestion``) make one message. Lines and columns count from 1; 0 means
+    unknown.
+    """
+
+    def __init__(  # noqa: PLR0913 - an error message has that many parts
+        self,
+        problem: str,
+        file: str = "",
+        line: int = 0,
+        column: int = 0,
+        field: str = "",
+        allowed: tuple[str, ...] = (),
+        suggestion: str = "",
+    ) -> None:
+        super().__init__(problem, file, line, column, field, allowed, suggestion)
+        self.problem = problem
+        self.file = file
+        self.line = line
+        self.column = column
+        self.field = field
+        self.allowed = tuple(allowed)
+        self.suggestion = suggestion
+
+    @property
+    def place(self) -> str:
+        """Where the error is, as editors understand it: ``file:line:column``."""
+        numbers = [str(number) for number in (self.line, self.column) if number]
+        return ":".join([self.file or "line", *numbers]) if self.file or numbers else ""
+
+    def __str__(self) -> str:
+        head = ": ".join(part for part in (self.place, self.field, self.problem) if part)
+        tail = []
+        if self.allowed:
+            tail.append(f"allowed: {', '.join(self.allowed)}")
+        if self.suggestion:
+            tail.append(f"did you mean {self.suggestion!r}?")
+        return "; ".join([head, *tail])
+
+
+def _one_line(error: BaseException) -> str:
+    """``ConnectionError: down``, as the last line of a traceback has it."""
+    message = str(error)
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

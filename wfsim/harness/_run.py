@@ -1,0 +1,152 @@
+"""One run of one thing: ``simulate`` and the ``Run`` it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from wfsim.errors import SimulationError
+from wfsim.kernel import Bounds, Outcome, Simulation, Waiting
+from wfsim.nemesis import Rule, Rules
+from wfsim.units import NS_PER_SECOND, parse_duration
+
+if TYPE_CHECKING:
+    from wfsim.checkers import Verdict
+    from wfsim.history import History
+
+START = "2030-01-01T00:00:00+00:00"
+"""The date on the wall clock when a simulation starts, unless told otherwise."""
+
+Duration = str | float | timedelta
+TraceStep = tuple[int, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one simulation did.
+
+    ``outcome`` is "ok", "error", "crashed", "deadlock", "livelock", "max_time" or "max_steps";
+    ``value`` what the main function returned, ``error`` what it raised (or what ended the run).
+    ``waiting`` names each task that still waited when the run ended, with the line it waits in.
+    Two runs with equal ``fingerprint`` wrote the same history, byte for byte.
+    """
+
+    name: str
+    outcome: str
+    value: Any
+    error: BaseException | None
+    history: History
+    duration_ns: int
+    seed: int
+    steps: int
+    waiting: tuple[Waiting, ...] = ()
+    trace: Sequence[TraceStep] = field(default=(), repr=False)
+    again: Callable[[], Run] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the main function returned."""
+        return self.outcome == "ok"
+
+    @property
+    def duration(self) -> float:
+        """Virtual seconds from the start of the simulation to its end."""
+        return self.duration_ns / NS_PER_SECOND
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, of the history's bytes."""
+        return self.history.fingerprint()
+
+    def result(self) -> Any:
+        """Return the value, or raise the error that ended the run."""
+        if self.ok:
+            return self.value
+        if self.error is not None:
+            raise self.error
+        raise SimulationError(f"the run of {self.name} ended with outcome {self.outcome}")
+
+    def check(self, *checkers: Callable[[History], Verdict]) -> list[Verdict]:
+        """Let each checker judge the history; a checker with options comes as ``partial(checker, ...)``."""
+        return [checker(self.history) for checker in checkers]
+
+
+def simulate(
+    main: Any,
+    *args: Any,
+    seed: int = 0,
+    faults: Sequence[Rule] = (),
+    start: str | datetime = START,
+    max_time: Duration | None = None,
+    max_steps: int | None = None,
+    max_stalled_steps: int | None = None,
+    debug: bool = False,
+    trace: bool = False,
+) -> Run:
+    """Run ``main(*args)`` in virtual time under ``faults`` and return what happened.
+
+    ``main`` is a coroutine function, a plain function that blocks, or a design (whatever has
+    ``run``). ``faults`` are rules such as ``wfsim.fail("charge")``. ``max_time`` bounds virtual
+    time (seconds, or "2h"), ``max_steps`` the number of steps, ``max_stalled_steps`` the steps in which
+    time stands still; to reach a bound is an outcome, not an error. ``trace`` records each step
+    of each task in ``Run.trace``. An error of ``main`` is in ``Run.error``; ``Run.result()`` raises it.
+    """
+    options = {"start": start, "debug": debug, "trace": trace}
+    bounds = bounds_of(max_time, max_steps, max_stalled_steps)
+    function = main_of(main)
+
+    def play() -> Run:
+        simulation = Simulation(seed=seed, bounds=bounds, nemesis=nemesis_of(faults), **options)  # type: ignore[arg-type]
+        outcome = simulation.run(function, *args)
+        return run_of(name_of(main), simulation, outcome, play)
+
+    return play()
+
+
+def nemesis_of(faults: Sequence[Rule]) -> Rules | None:
+    """Return a fresh nemesis for one run: its counts start at zero. No rules need no nemesis."""
+    return Rules(faults) if faults else None
+
+
+def bounds_of(time: Duration | None, steps: int | None, stalled_steps: int | None) -> Bounds:
+    """Return the kernel's bounds with those replaced that are given."""
+    given = {
+        "time_ns": None if time is None else parse_duration(time),
+        "steps": steps,
+        "stalled_steps": stalled_steps,
+    }
+    return Bounds(**{name: value for name, value in given.items() if value is not None})
+
+
+def main_of(main: Any) -> Callable[..., Any]:
+    """Return the function to run: a design's ``run``, or the function itself."""
+    function = getattr(main, "run", main)
+    if not callable(function):
+        problem = f"cannot simulate {main!r}: it is neither a function nor a design with a run method"
+        raise TypeError(f"{problem}; pass the function itself, not the coroutine that calling it returns")
+    return function  # type: ignore[no-any-return]
+
+
+def name_of(main: Any) -> str:
+    """Return how to call ``main`` in messages: a design's name, or the function's."""
+    name = getattr(main, "name", None) or getattr(main, "__name__", None)
+    return name if isinstance(name, str) else type(main).__name__
+
+
+def run_of(name: str, simulation: Simulation, outcome: Outcome, again: Callable[[], Run] | None) -> Run:
+    """Return the Run that tells how ``simulation`` ended."""
+    return Run(
+        name=name,
+        outcome=outcome.name,
+        value=outcome.value,
+        error=outcome.error,
+        history=simulation.recorder.history(),
+        duration_ns=outcome.duration_ns,
+        seed=simulation.seed,
+        steps=outcome.steps,
+        waiting=outcome.waiting,
+        trace=tuple(getattr(simulation, "trace", None) or ()),
+        again=again,
+    )

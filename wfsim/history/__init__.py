@@ -1,0 +1,15 @@
+"""The history: one ordered, typed, append-only list of everything that happened in a run.
+
+It is the narrow waist of the house, an idea of Jepsen's: a run writes it through a :class:`Recorder`;
+checkers, reports and metrics read the :class:`History`; nothing else crosses. So whatever they say can be
+said again, later, from the file.
+"""
+
+from __future__ import annotations
+
+from wfsim.history._history import History
+from wfsim.history._op import Op, OpType, Span
+from wfsim.history._plain import describe_error
+from wfsim.history._recorder import Recorder
+
+__all__ = ["History", "Op", "OpType", "Recorder", "Span", "describe_error"]

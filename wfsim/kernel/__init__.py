@@ -1,0 +1,60 @@
+"""The kernel: virtual time, the event loop that lives in it, and what a design tells the history through it.
+
+It knows no workflow. `Simulation` runs a function in a world of its own; `perform`, `span`, `event` and `fault_point`
+are how the floors above write to the history and ask the nemesis; `sleep`, `spawn`, `start_process` and `stream` are
+what they wait and draw with.
+"""
+
+from __future__ import annotations
+
+from wfsim.kernel._ambient import current
+from wfsim.kernel._environment import Environment
+from wfsim.kernel._loop import VirtualLoop
+from wfsim.kernel._operation import (
+    Fault,
+    FaultPoint,
+    Nemesis,
+    call,
+    cause_of,
+    effect,
+    event,
+    fault_point,
+    perform,
+    span,
+)
+from wfsim.kernel._process import Process, crash, start_process
+from wfsim.kernel._simulation import Bounds, Outcome, Simulation
+from wfsim.kernel._streams import Stream
+from wfsim.kernel._tasks import LightTask, park, wake
+from wfsim.kernel._wait import now, sleep, spawn
+from wfsim.kernel._waiting import Waiting
+
+__all__ = [
+    "Bounds",
+    "Environment",
+    "Fault",
+    "FaultPoint",
+    "LightTask",
+    "Nemesis",
+    "Outcome",
+    "Process",
+    "Simulation",
+    "Stream",
+    "VirtualLoop",
+    "Waiting",
+    "call",
+    "cause_of",
+    "crash",
+    "current",
+    "effect",
+    "event",
+    "fault_point",
+    "now",
+    "park",
+    "perform",
+    "sleep",
+    "span",
+    "spawn",
+    "start_process",
+    "wake",
+]

@@ -1,0 +1,429 @@
+"""The event loop: asyncio's own, with the environment as its clock and nothing to wait for outside.
+
+Source for the behaviour: the asyncio documentation and CPython's `asyncio.base_events`, whose `BaseEventLoop` this is;
+CPython's own test modules for asyncio are run against it (tests/kernel/cpython).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import base_events, events, futures
+from asyncio.log import logger
+from collections import deque
+from functools import partial
+from itertools import count
+from types import MethodType
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from wfsim.errors import RealIOError
+from wfsim.kernel._environment import CURRENT_TASKS, Environment, Item
+from wfsim.kernel._tasks import Driven, LightTask, Task
+from wfsim.units import NS_PER_SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from contextvars import Context
+
+    from wfsim.kernel._simulation import Simulation
+
+_sleep_is_over = futures._set_result_unless_cancelled  # type: ignore[attr-defined]
+_wakeup = Driven._wakeup
+_eager_task_factory = getattr(asyncio, "eager_task_factory", None)
+
+
+class _Nothing(Item):
+    """An item in the ready queue that does nothing, so that a stopped loop looks up."""
+
+    __slots__ = ()
+
+    def _enter(self, _send: None, _value: None) -> None:
+        pass
+
+
+class Handle(events.Handle):
+    """A callback in the ready queue."""
+
+    __slots__ = ()
+    _send = None
+
+    def _enter(self, _send: None, _value: None) -> None:
+        loop = self._loop
+        CURRENT_TASKS.pop(loop, None)
+        if self._cancelled:
+            return
+        if loop._debug:
+            loop._run_timed(self)
+        else:
+            self._run()
+
+    def _fail(self, error: BaseException) -> None:
+        raise error
+
+
+class TimerHandle(events.TimerHandle):
+    """A callback at an instant."""
+
+    __slots__ = ("_when_ns",)
+    _send = None
+    _fail = Handle._fail
+
+    def _enter(self, _send: None, _value: None) -> None:
+        loop = self._loop
+        if not loop._awake:
+            loop._ready.append(self)
+            return
+        self._scheduled = False
+        Handle._enter(self, None, None)  # type: ignore[arg-type]
+
+
+class _SleepHandle(Item):
+    """The end of an `asyncio.sleep`: resolves its future; what `call_later` returns for it."""
+
+    __slots__ = ("_future", "_loop", "_result", "_when_ns")
+
+    def __init__(self, loop: VirtualLoop, when: int, future: asyncio.Future[Any], result: Any) -> None:
+        self._loop = loop  # type: ignore[misc]
+        self._when_ns = when
+        self._future = future
+        self._result = result
+
+    def _enter(self, _send: None, _value: None) -> None:
+        if not self._loop._awake:
+            self._loop._ready.append(self)
+        elif not self._future.done():
+            CURRENT_TASKS.pop(self._loop, None)
+            self._future.set_result(self._result)
+
+    def cancel(self) -> None:
+        """Called by `asyncio.sleep` itself when it ends, however it ends."""
+        if not self._future.done() or self._future.cancelled():
+            self._loop.environment.remove(self._when_ns, self)
+            self._future = _DONE
+
+    def cancelled(self) -> bool:
+        """Whether the sleep was given up."""
+        return self._future is _DONE
+
+    def when(self) -> float:
+        """The time at which the sleep ends, as `loop.time()` counts."""
+        return self._when_ns / NS_PER_SECOND
+
+
+class _Done:
+    """Stands for a future that nobody waits for any more."""
+
+    def done(self) -> bool:
+        return True
+
+    def cancelled(self) -> bool:
+        return True
+
+
+_DONE: Any = _Done()
+
+
+class _WakingQueue(deque[Any]):
+    """The ready queue of a loop that runs in a simulated thread: what comes in wakes the thread."""
+
+    def __init__(self, items: deque[Any], wake: Callable[[], None]) -> None:
+        super().__init__(items)
+        self._wake = wake
+
+    def append(self, item: Any) -> None:
+        super().append(item)
+        self._wake()
+
+
+class VirtualLoop(base_events.BaseEventLoop):
+    """An asyncio event loop in virtual time.
+
+    Args:
+        environment: the clock and queue to live in; several loops may share one. A new one when left out.
+        simulation: whose loop this is. Without one `run_in_executor` runs its function inline.
+    """
+
+    def __init__(self, environment: Environment | None = None, simulation: Simulation | None = None) -> None:
+        super().__init__()
+        self.environment = Environment() if environment is None else environment
+        self.watch_task: Callable[[Driven], Callable[[Any, None], Any]] | None = None
+        self.simulation = simulation
+        self._bridge = None if simulation is None else simulation.bridge
+        self._generator_owner: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+        self._ready: deque[Any] = deque()
+        self._tasks: dict[Driven, None] = {}
+        self._unawaited: dict[LightTask, BaseException] = {}
+        self._next_task_number = count(1).__next__
+        self.spawn: Callable[[Coroutine[Any, Any, Any]], LightTask] = partial(LightTask, loop=self)
+        self._awake = False
+        self._clock_resolution = 1 / NS_PER_SECOND
+
+    def __repr__(self) -> str:
+        return f"<VirtualLoop running={self.is_running()} closed={self.is_closed()} time={self.time()}>"
+
+    # -- time
+
+    def time(self) -> float:
+        """Virtual seconds since the run's start."""
+        return self.environment._now / NS_PER_SECOND
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> events.TimerHandle:
+        """See asyncio. `when` is rounded to nanoseconds, and a time that is not past is never rounded to now."""
+        if when is None:
+            raise TypeError("when cannot be None")
+        now = self.environment._now
+        when_ns = round(when * NS_PER_SECOND)
+        if when_ns <= now and when > now / NS_PER_SECOND:
+            when_ns = now + 1
+        return self._call_at_ns(when_ns, when, callback, args, context)
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> events.TimerHandle:
+        """See asyncio. A positive delay is at least a nanosecond."""
+        if delay is None:
+            raise TypeError("delay must not be None")
+        now = self.environment._now
+        when_ns = now + (max(1, round(delay * NS_PER_SECOND)) if delay > 0 else 0)
+        if callback is _sleep_is_over and not self._debug:
+            handle: Any = _SleepHandle(self, when_ns, *args)
+            self.environment.push(when_ns, handle)
+            return handle  # type: ignore[no-any-return]
+        return self._call_at_ns(when_ns, now / NS_PER_SECOND + delay, callback, args, context)
+
+    def _call_at_ns(
+        self, when_ns: int, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
+    ) -> events.TimerHandle:
+        self._check_closed()
+        if self._debug:
+            self._check_thread()
+            self._check_callback(callback, "call_at")  # type: ignore[attr-defined]
+        timer = TimerHandle(when, callback, args, self, context)
+        if timer._source_traceback:
+            del timer._source_traceback[-1]
+        environment = self.environment
+        if when_ns > environment._now:
+            timer._when_ns = when_ns
+            timer._scheduled = True
+            environment.push(when_ns, timer)
+        else:
+            timer._when_ns = -1
+            self._ready.append(timer)
+        return timer
+
+    def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
+        self.environment.remove(handle._when_ns, handle)
+
+    # -- callbacks and tasks
+
+    def call_soon(
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> events.Handle:
+        """See asyncio."""
+        if callback.__class__ is MethodType and callback.__func__ is _wakeup:  # type: ignore[attr-defined]
+            callback(*args)
+            return None  # type: ignore[return-value]  # nobody looks: a future made this call
+        self._check_closed()
+        if self._debug:
+            self._check_thread()
+            self._check_callback(callback, "call_soon")  # type: ignore[attr-defined]
+        handle = Handle(callback, args, self, context)
+        if handle._source_traceback:
+            del handle._source_traceback[-1]
+        self._ready.append(handle)
+        return handle
+
+    def call_soon_threadsafe(
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> events.Handle:
+        """See asyncio; from a simulated thread the callback runs at this virtual instant."""
+        self._check_closed()
+        if self._debug:
+            self._check_callback(callback, "call_soon_threadsafe")  # type: ignore[attr-defined]
+        handle = Handle(callback, args, self, context)
+        if handle._source_traceback:
+            del handle._source_traceback[-1]
+        self._ready.append(handle)
+        return handle
+
+    def create_task(  # type: ignore[override]
+        self, coro: Coroutine[Any, Any, Any], *, name: object = None, context: Context | None = None, **options: Any
+    ) -> asyncio.Task[Any]:
+        """See asyncio."""
+        self._check_closed()
+        factory = self._task_factory
+        if factory is None:
+            return Task(coro, loop=self, name=name, context=context, **options)
+        if factory is _eager_task_factory:
+            return Task(coro, loop=self, name=name, context=context, **{"eager_start": True, **options})
+        if context is not None:
+            options["context"] = context
+        return super().create_task(coro, name=name, **options)
+
+    def _run_timed(self, handle: Handle) -> None:
+        """Debug mode's complaint about a callback that blocks, in virtual time."""
+        start = self.time()
+        handle._run()
+        took = self.time() - start
+        if took >= self.slow_callback_duration:
+            logger.warning("Executing %s took %.3f seconds", base_events._format_handle(handle), took)  # type: ignore[attr-defined]
+
+    # -- running
+
+    def stop(self) -> None:
+        """See asyncio."""
+        self._stopping = self.environment.attention = True
+        self._ready.append(_NOTHING)
+
+    def _run_once(self) -> None:
+        """Run until stopped; one iteration only when nobody runs the loop, as callers of this private name expect."""
+        if self._thread_id is None:  # type: ignore[has-type]
+            self.stop()
+            try:
+                self._drive()
+            finally:
+                self._stopping = False
+        else:
+            self._drive()
+
+    def _drive(self) -> None:
+        if self._bridge is not None and self._bridge.in_thread():
+            self._drive_in_thread()
+        else:
+            self.environment.drive(self)
+
+    def _drive_in_thread(self) -> None:
+        """Run in a simulated thread, beside the loop that drives the environment."""
+        parker = self._bridge.parker("event loop")
+        own = self._ready = _WakingQueue(self._ready, parker.wake)
+        try:
+            while True:
+                self._awake = True
+                for _ in range(len(own)):
+                    self._step(own.popleft())
+                self._awake = False
+                if self._stopping:
+                    return
+                while not own:
+                    parker.park()
+        finally:
+            self._awake = False
+            self._ready = deque(own)
+
+    def _step(self, item: Any) -> None:
+        if isinstance(item, Driven):
+            CURRENT_TASKS[self] = item
+            try:
+                item._advance()
+            finally:
+                CURRENT_TASKS.pop(self, None)
+        else:
+            item._enter(None, None)
+
+    def close(self) -> None:
+        """See asyncio; timers that are left are dropped."""
+        if self.is_running():
+            raise RuntimeError("Cannot close a running event loop")
+        if not self.is_closed():
+            self.environment.forget(self)
+            self._tasks.clear()
+        super().close()
+
+    def _process_events(self, _event_list: Any) -> None:
+        pass
+
+    def _write_to_self(self) -> None:
+        pass
+
+    def _asyncgen_firstiter_hook(self, agen: Any) -> None:
+        super()._asyncgen_firstiter_hook(agen)  # type: ignore[misc]
+        self._generator_owner[agen] = _owner()
+
+    # -- blocking code
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        """See asyncio. Without an executor of its own the function starts at once, as a simulated thread."""
+        self._check_closed()
+        if self._debug:
+            self._check_callback(func, "run_in_executor")  # type: ignore[attr-defined]
+        if executor is None:
+            self._check_default_executor()  # type: ignore[attr-defined]
+            executor = self._default_executor  # type: ignore[attr-defined]
+        if executor is not None:
+            return futures.wrap_future(executor.submit(func, *args), loop=self)
+        return self._run_inline(func, args)
+
+    def _run_inline(self, func: Callable[..., Any], args: tuple[Any, ...]) -> asyncio.Future[Any]:
+        if self._bridge is not None:
+            return self._bridge.call_blocking(func, args, loop=self)  # type: ignore[no-any-return]
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001  (it belongs to who awaits the future)
+            future.set_exception(error)
+        return future
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """See asyncio."""
+        self._executor_shutdown_called = True
+        executor = self._default_executor  # type: ignore[attr-defined]
+        if executor is not None:
+            executor.shutdown(wait=False)
+
+    # -- the outside world
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+        """Accepted and never called: no signal arrives in a simulation."""
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """False: no handler of a signal is ever installed."""
+        return False
+
+
+def _owner() -> Any:
+    from wfsim.kernel._ambient import PROCESS
+
+    return PROCESS.get(None)
+
+
+_NOTHING = _Nothing()
+
+_OUTSIDE = (
+    "add_reader remove_reader add_writer remove_writer connect_accepted_socket connect_read_pipe connect_write_pipe "
+    "create_connection create_datagram_endpoint create_server create_unix_connection create_unix_server getaddrinfo "
+    "getnameinfo sendfile sock_accept sock_connect sock_recv sock_recv_into sock_recvfrom sock_recvfrom_into "
+    "sock_sendall sock_sendfile sock_sendto start_tls subprocess_exec subprocess_shell"
+).split()
+
+
+def _refuse(name: str) -> Callable[..., Any]:
+    def refused(self: VirtualLoop, *_args: Any, **_kwargs: Any) -> Any:
+        msg = (
+            f"loop.{name}() is real I/O, which a simulation cannot wait for. Put the call behind a function that the "
+            "test replaces by a fake (its latency: asyncio.sleep), or make the service a simulated process."
+        )
+        raise RealIOError(msg)
+
+    refused.__name__ = name
+    refused.__doc__ = "Refused: real I/O."
+    return refused
+
+
+for _name in _OUTSIDE:
+    setattr(VirtualLoop, _name, _refuse(_name))
+
+
+class Policy(asyncio.DefaultEventLoopPolicy):
+    """Makes virtual loops for `asyncio.run`, `asyncio.Runner` and `asyncio.new_event_loop`."""
+
+    def __init__(self, make_loop: Callable[[], VirtualLoop]) -> None:
+        super().__init__()
+        self._make_loop = make_loop
+
+    def new_event_loop(self) -> VirtualLoop:
+        """A virtual loop in the simulation's environment."""
+        return self._make_loop()

@@ -1,0 +1,240 @@
+"""One simulation: a clock, a seed, a history, and everything of the outside world replaced for as long as it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from asyncio import runners
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from wfsim.errors import Deadlock, Livelock, ProcessCrashed, SimulationError, StepBoundReached, TimeBoundReached
+from wfsim.history import Recorder
+from wfsim.kernel import _ambient
+from wfsim.kernel._blocking import Bridge
+from wfsim.kernel._environment import Environment
+from wfsim.kernel._loop import Policy, VirtualLoop
+from wfsim.kernel._process import Process, launch
+from wfsim.kernel._streams import Stream
+from wfsim.kernel._wait import stock_sleep, virtual_sleep
+from wfsim.kernel._waiting import Waiting, describe, waiting
+from wfsim.kernel._world import World
+from wfsim.units import NS_PER_SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from wfsim.kernel._operation import Nemesis
+    from wfsim.kernel._tasks import Driven
+
+_YEAR_NS = 365 * 86_400 * NS_PER_SECOND
+_GC_THRESHOLD = 20_000
+_CLEANUP_NS = 86_400 * NS_PER_SECOND
+_CLEANUP_STEPS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How far a run may go. Reaching a bound ends it with an outcome that has a name.
+
+    Attributes:
+        time_ns: virtual time, in nanoseconds ("max_time").
+        steps: callbacks and resumptions of tasks ("max_steps").
+        stalled_steps: those of them without any progress of time ("livelock").
+    """
+
+    time_ns: int = 10 * _YEAR_NS
+    steps: int = 50_000_000
+    stalled_steps: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: "ok", "error", "deadlock", "livelock", "max_time", "max_steps" or "crashed"."""
+
+    name: str
+    value: Any
+    error: BaseException | None
+    duration_ns: int
+    steps: int
+    waiting: tuple[Waiting, ...]
+
+
+_OUTCOMES: tuple[tuple[type[SimulationError], str], ...] = (
+    (Deadlock, "deadlock"),
+    (Livelock, "livelock"),
+    (TimeBoundReached, "max_time"),
+    (StepBoundReached, "max_steps"),
+    (ProcessCrashed, "crashed"),
+)
+
+
+class Simulation:
+    """A world in virtual time in which one main function runs.
+
+    Args:
+        seed: all chance of the run comes from it.
+        start: the date on the virtual wall clock when the run begins; a datetime or its ISO 8601 text.
+        bounds: how far the run may go.
+        nemesis: who injects faults; None for none.
+        debug: asyncio's debug mode.
+        trace: record each step of each task in `trace`, for the detector of nondeterminism.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        start: str | datetime = "2030-01-01T00:00:00+00:00",
+        bounds: Bounds = Bounds(),  # noqa: B008  (frozen)
+        nemesis: Nemesis | None = None,
+        debug: bool = False,
+        trace: bool = False,
+    ) -> None:
+        self.seed = seed
+        self.start = _date(start)
+        self.nemesis = nemesis
+        self.environment = Environment(
+            time_bound_ns=bounds.time_ns, step_bound=bounds.steps, stalled_bound=bounds.stalled_steps
+        )
+        self.recorder = Recorder(self.environment._read_clock)
+        self.processes: dict[str, Process] = {}
+        self.loops: list[VirtualLoop] = []
+        self.trace: list[tuple[int, str, str]] | None = [] if trace else None
+        self.bridge = Bridge(self)
+        self._streams: dict[str, Stream] = {}
+        self._debug = debug
+        self._used = False
+
+    @property
+    def now_ns(self) -> int:
+        """Virtual nanoseconds since the start."""
+        return self.environment._now
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the start."""
+        return self.environment.now
+
+    def stream(self, name: str) -> Stream:
+        """The stream of random numbers of that name: the same for the same seed, whatever other streams do."""
+        stream = self._streams.get(name)
+        if stream is None:
+            stream = self._streams[name] = Stream(self.seed, name)
+        return stream
+
+    def new_loop(self) -> VirtualLoop:
+        """Another event loop on this simulation's clock."""
+        loop = VirtualLoop(self.environment, self)
+        if self._debug:
+            loop.set_debug(True)
+        if self.trace is not None:
+            loop.watch_task = self._watch
+        self.loops.append(loop)
+        return loop
+
+    def run(self, main: Callable[..., Any], *args: Any) -> Outcome:
+        """Run `main(*args)`, a coroutine function or a plain function that may block, as process "main".
+
+        Everything that is patched meanwhile is restored, also after an error. A simulation runs once.
+        """
+        if self._used:
+            raise RuntimeError("a Simulation runs once; make a new one for another run")
+        self._used = True
+        _ambient.enter(self)
+        try:
+            with World(self), self.bridge, _virtual_loops(self), _patient_gc():
+                return self._run(main, args)
+        finally:
+            _ambient.leave()
+
+    def _run(self, main: Callable[..., Any], args: tuple[Any, ...]) -> Outcome:
+        self.loop = loop = self.new_loop()
+        asyncio.set_event_loop(loop)
+        value, error, left = None, None, ()
+        try:
+            process = launch(self, "main", main, args)
+            value = loop.run_until_complete(process._ended)
+            self.bridge.finish()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as caught:  # noqa: BLE001  (it is the run's outcome)
+            error = caught
+            left = waiting(self) if isinstance(caught, SimulationError) else ()
+        duration_ns, steps = self.now_ns, self.environment.steps
+        error = self._clean_up(loop) or error
+        name = _outcome(error)
+        if left:
+            _tell(error, left)
+        return Outcome(name, None if error else value, error, duration_ns, steps, left)
+
+    def _clean_up(self, loop: VirtualLoop) -> BaseException | None:
+        """What `asyncio.run` does at its end, in virtual time; an error in it never hides the run's own."""
+        self.environment.allow_cleanup(time_ns=_CLEANUP_NS, steps=_CLEANUP_STEPS)
+        trouble: BaseException | None = next(iter(loop._unawaited.values()), None)
+        try:
+            runners._cancel_all_tasks(loop)  # type: ignore[attr-defined]
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+        except SimulationError:
+            pass  # a task that refuses to be cancelled: the run is over all the same
+        finally:
+            asyncio.set_event_loop(None)
+            for one in self.loops:
+                if not one.is_running():
+                    one.close()
+        return trouble
+
+    # -- the detector's trace
+
+    def _watch(self, task: Driven) -> Callable[[Any, None], Any]:
+        enter = task._context.run
+
+        def traced(send: Any, _value: None) -> Any:
+            frames = describe(task)
+            self.trace.append((self.now_ns, task.get_name(), frames.where))  # type: ignore[union-attr]
+            return enter(send, None)
+
+        return traced
+
+
+def _date(start: str | datetime) -> datetime:
+    date = datetime.fromisoformat(start) if isinstance(start, str) else start
+    return date.replace(tzinfo=UTC) if date.tzinfo is None else date
+
+
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
+        return "ok"
+    return next((name for kind, name in _OUTCOMES if isinstance(error, kind)), "error")
+
+
+def _tell(error: BaseException | None, left: tuple[Waiting, ...]) -> None:
+    assert error is not None  # noqa: S101
+    error.add_note("still waiting:\n" + "\n".join(f"  {one}" for one in left))
+
+
+@contextmanager
+def _virtual_loops(simulation: Simulation) -> Iterator[None]:
+    """Let asyncio make virtual loops, and let `asyncio.sleep` be the library's own wait in them."""
+    policy = asyncio.get_event_loop_policy()
+    asyncio.set_event_loop_policy(Policy(simulation.new_loop))
+    asyncio.sleep = asyncio.tasks.sleep = virtual_sleep
+    try:
+        yield
+    finally:
+        asyncio.sleep = asyncio.tasks.sleep = stock_sleep
+        asyncio.set_event_loop_policy(policy)
+
+
+@contextmanager
+def _patient_gc() -> Iterator[None]:
+    """Collect garbage less often: a simulation makes many short-lived objects and hardly any cycle."""
+    threshold = gc.get_threshold()
+    gc.set_threshold(max(_GC_THRESHOLD, threshold[0]), *threshold[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*threshold)

@@ -1,0 +1,562 @@
+"""Tasks: what drives a coroutine.
+
+Two kinds share one way of being driven. `Task` is an `asyncio.Task` to all who look at it; `LightTask`, which
+`wfsim.kernel.spawn` makes, knows the same protocol without asyncio's Future underneath and is half as dear to make.
+Both are resumed by the environment's run loop with `task._enter(task._send, None)`: no frame, no handle and no future
+stands between the queue and the coroutine.
+
+A coroutine may yield to the run loop: a float (sleep that many seconds), None (let others run), `PARKED` (somebody
+will put me back), an asyncio future, or a SimPy event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import types
+from asyncio import base_tasks, coroutines, futures
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from simpy.events import Event
+
+from wfsim.kernel._environment import CURRENT_TASKS, Deferred
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+    from contextvars import Context
+
+    from wfsim.kernel._loop import VirtualLoop
+
+_T = TypeVar("_T")
+
+_future_init = asyncio.Future.__init__
+_future_set_result = asyncio.Future.set_result
+_future_set_exception = asyncio.Future.set_exception
+_future_cancel = asyncio.Future.cancel
+
+
+class _Parked:
+    """What a coroutine yields to stay out of the queue until somebody puts it back."""
+
+    __slots__ = ()
+
+
+PARKED = _Parked()
+
+_UNCANCEL_CLEARS = sys.version_info >= (3, 13)
+
+
+@types.coroutine
+def pause(delay: float) -> Generator[float, None, None]:
+    """Wait `delay` virtual seconds: the wait of the library's own parts, for use inside a simulation only."""
+    yield delay
+
+
+@types.coroutine
+def park() -> Generator[_Parked, None, None]:
+    """Wait until `wake` puts this task back. Set the task's `_waits` to what can forget it when it is cancelled."""
+    yield PARKED
+
+
+def wake(task: Driven) -> None:
+    """Let a parked task go on."""
+    task._waits = None
+    task._loop._ready.append(task)
+
+
+# What every step touches; all else has its default on the class, so that making a task stays cheap.
+_HOT = ("_context", "_coro", "_enter", "_number", "_send", "_when")
+
+
+class Driven:
+    """How a coroutine is resumed, waits and is cancelled; the same for both kinds of task."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        _loop: VirtualLoop
+        _coro: Coroutine[Any, Any, Any]
+        _context: Context
+        _enter: Callable[[Any, None], Any]
+        _send: Callable[[Any], Any]
+        _when: int
+        _number: int
+
+        def done(self) -> bool: ...
+        def result(self) -> Any: ...
+        def add_done_callback(self, fn: Callable[[Any], object], *, context: Context | None = None) -> None: ...
+        def _finish(self, value: Any) -> None: ...
+        def _fail(self, error: BaseException) -> None: ...
+
+    _fut_waiter: Any = None
+    _waits: Any = None
+    _must_cancel = False
+    _num_cancels_requested = 0
+    _cancelled_exc: BaseException | None = None
+    _cancel_message: Any = None
+    _name: str | None = None
+    _event: Event | None = None
+
+    # -- asyncio.Task's interface
+
+    def get_coro(self) -> Coroutine[Any, Any, Any]:
+        """The coroutine that this task drives."""
+        return self._coro
+
+    def get_context(self) -> Context:
+        """The context in which the coroutine runs."""
+        return self._context
+
+    def get_name(self) -> str:
+        """The task's name; `Task-N` counts the tasks of the loop, so that it is the same in every run."""
+        return f"Task-{self._number}" if self._name is None else self._name
+
+    def set_name(self, value: object) -> None:
+        """Name the task."""
+        self._name = str(value)
+
+    def get_stack(self, *, limit: int | None = None) -> list[types.FrameType]:
+        """See `asyncio.Task.get_stack`."""
+        return base_tasks._task_get_stack(self, limit)  # type: ignore[attr-defined, no-any-return]
+
+    def print_stack(self, *, limit: int | None = None, file: Any = None) -> None:
+        """See `asyncio.Task.print_stack`."""
+        base_tasks._task_print_stack(self, limit, file)  # type: ignore[attr-defined]
+
+    def set_result(self, _result: object) -> None:
+        """A task's result is its coroutine's; see `asyncio.Task`."""
+        raise RuntimeError("Task does not support set_result operation")
+
+    def set_exception(self, _exception: object) -> None:
+        """A task's exception is its coroutine's; see `asyncio.Task`."""
+        raise RuntimeError("Task does not support set_exception operation")
+
+    def cancelling(self) -> int:
+        """How many requests to cancel are pending."""
+        return self._num_cancels_requested
+
+    def uncancel(self) -> int:
+        """Take one request to cancel back; the number of those left."""
+        if self._num_cancels_requested > 0:
+            self._num_cancels_requested -= 1
+            if self._num_cancels_requested == 0 and _UNCANCEL_CLEARS:
+                self._must_cancel = False
+        return self._num_cancels_requested
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Ask the coroutine to stop: CancelledError is raised at the place where it waits."""
+        if self.done():
+            return False
+        self._num_cancels_requested += 1
+        waiter = self._fut_waiter
+        if waiter is not None and waiter.cancel(msg=msg):
+            return True
+        self._must_cancel = True
+        self._cancel_message = msg
+        if self._leave_wait():
+            self._loop._ready.append(self)
+        elif CURRENT_TASKS.get(self._loop) is self:
+            # It cancels itself: what it waits for next is not known yet.
+            self._loop.call_soon(self._cancel_wait)
+        self._send = self._cancel_into
+        return True
+
+    # -- being driven
+
+    def _leave_wait(self) -> bool:
+        """Give up a wait of the library's own; False when the task is not in one."""
+        waits = self._waits
+        if waits is not None:
+            self._waits = None
+            return bool(waits._forget(self))
+        return self._loop.environment.remove(getattr(self, "_when", -1), self)
+
+    def _cancel_wait(self) -> None:
+        if self._must_cancel and self._leave_wait():
+            self._loop._ready.append(self)
+
+    def _cancel_into(self, _value: None) -> Any:
+        self._send = self._coro.send
+        if not self._must_cancel:
+            return self._coro.send(None)
+        self._must_cancel = False
+        return self._coro.throw(self._make_cancelled_error())
+
+    def _throw(self, error: BaseException) -> None:
+        """Raise `error` in the coroutine at its next step."""
+
+        def throw(_value: None) -> Any:
+            self._send = self._coro.send
+            if self._must_cancel:
+                self._must_cancel = False
+                return self._coro.throw(self._make_cancelled_error())
+            return self._coro.throw(error)
+
+        self._send = throw
+        self._loop._ready.append(self)
+
+    def _make_cancelled_error(self) -> BaseException:
+        """The CancelledError that ended this task, or a new one with the message of `cancel`."""
+        if self._cancelled_exc is not None:
+            error, self._cancelled_exc = self._cancelled_exc, None
+            return error
+        message = self._cancel_message
+        return asyncio.CancelledError() if message is None else asyncio.CancelledError(message)
+
+    def _advance(self) -> None:
+        """One step outside of the hot loop."""
+        try:
+            wish = self._enter(self._send, None)
+        except StopIteration as stop:
+            self._finish(stop.value)
+        except BaseException as error:
+            self._fail(error)
+        else:
+            self._yielded(wish)
+
+    def _yielded(self, wish: Any) -> None:
+        """Do what the coroutine asked for, where the hot loop does not do it itself."""
+        if wish is None:
+            self._loop._ready.append(self)
+        elif wish is PARKED:
+            pass
+        elif getattr(wish, "_asyncio_future_blocking", None) is not None:
+            self._await_future(wish)
+        elif wish.__class__ is float:
+            self._sleep(wish)
+        elif isinstance(wish, Event):
+            self._await_event(wish)
+        elif isinstance(wish, types.GeneratorType):
+            self._throw(RuntimeError(f"yield was used instead of yield from for generator in task {self!r} with {wish!r}"))
+        else:
+            self._throw(RuntimeError(f"Task got bad yield: {wish!r}"))
+
+    def _sleep(self, delay: float) -> None:
+        if not delay > 0:
+            if delay != delay:  # noqa: PLR0124  (a NaN)
+                self._throw(ValueError("Invalid delay: NaN (not a number)"))
+            else:
+                self._loop._ready.append(self)
+            return
+        environment = self._loop.environment
+        item = self if environment.runner is self._loop else Deferred(self)
+        self._when = when = environment.now_ns + max(1, round(delay * 1e9))
+        if item is not self:
+            self._waits = _DeferredSleep(when, item)
+        environment.push(when, item)
+
+    def _await_future(self, future: Any) -> None:
+        if futures._get_loop(future) is not self._loop:  # type: ignore[attr-defined]
+            self._throw(RuntimeError(f"Task {self!r} got Future {future!r} attached to a different loop"))
+        elif not future._asyncio_future_blocking:
+            self._throw(RuntimeError(f"yield was used instead of yield from in task {self!r} with {future!r}"))
+        elif future is self:
+            self._throw(RuntimeError(f"Task cannot await on itself: {self!r}"))
+        else:
+            future._asyncio_future_blocking = False
+            future.add_done_callback(self._wakeup, context=self._context)
+            self._fut_waiter = future
+            if self._must_cancel and future.cancel(msg=self._cancel_message):
+                self._must_cancel = False
+
+    def _wakeup(self, _future: Any) -> None:
+        """The callback on the future that is awaited; `VirtualLoop.call_soon` knows it and makes no handle for it."""
+        self._fut_waiter = None
+        self._loop._ready.append(self)
+
+    def _await_event(self, event: Event) -> None:
+        if event.env is not self._loop.environment:
+            self._throw(RuntimeError(f"Task {self!r} awaits {event!r}, which belongs to another simpy environment"))
+        elif event.callbacks is None:
+            self._loop._ready.append(self)
+        else:
+            self._waits = _EventWait(event)
+            event.callbacks.append(self._event_happened)
+
+    def _event_happened(self, event: Event) -> None:
+        if not event._ok:
+            event._defused = True  # type: ignore[attr-defined]
+        wake(self)
+
+    # -- SimPy's view of a task: an event that happens when the task is done
+
+    @property
+    def _as_event(self) -> Event:
+        if self._event is None:
+            event = self._event = Event(self._loop.environment)
+            event._defused = True  # type: ignore[attr-defined]
+            self.add_done_callback(self._tell_event)
+        return self._event
+
+    def _tell_event(self, _task: Any) -> None:
+        assert self._event is not None  # noqa: S101
+        try:
+            value = self.result()
+        except BaseException as error:  # noqa: BLE001  (SimPy carries it on as a value)
+            self._event.fail(error)  # type: ignore[arg-type]
+        else:
+            self._event.succeed(value)
+
+    env = property(lambda self: self._loop.environment)
+    callbacks = property(lambda self: self._as_event.callbacks)
+    triggered = property(lambda self: self._as_event.triggered)
+    processed = property(lambda self: self._as_event.processed)
+    ok = property(lambda self: self._as_event.ok)
+    value = property(lambda self: self._as_event.value)
+    _ok = property(lambda self: self._as_event._ok)
+    _value = property(lambda self: self._as_event._value)
+    _defused = property(lambda _self: True, lambda _self, _value: None)
+
+
+class Task(Driven, asyncio.Task):  # type: ignore[type-arg]
+    """An `asyncio.Task` that the environment drives; what `asyncio.create_task` makes in a simulation.
+
+    The state, the result and the callbacks are those of asyncio's own Future; the stepping is ours.
+    """
+
+    __slots__ = _HOT
+
+    def __init__(
+        self,
+        coro: Coroutine[Any, Any, Any],
+        *,
+        loop: VirtualLoop | None = None,
+        name: object = None,
+        context: Context | None = None,
+        eager_start: bool = False,
+    ) -> None:
+        _future_init(self, loop=loop)
+        if self._source_traceback:
+            del self._source_traceback[-1]
+        if not coroutines.iscoroutine(coro):
+            self._log_destroy_pending = False
+            msg = f"a coroutine was expected, got {coro!r}"
+            raise TypeError(msg)
+        self._begin(coro, copy_context() if context is None else context)
+        if name is not None:
+            self._name = str(name)
+        if eager_start and self._loop.is_running():
+            self._start_eagerly()
+        else:
+            self._loop._tasks[self] = None
+            self._loop._ready.append(self)
+
+    def _begin(self, coro: Coroutine[Any, Any, Any], context: Context) -> None:
+        loop = self._loop
+        self._coro = coro
+        self._send = coro.send
+        self._context = context
+        self._enter = context.run if loop.watch_task is None else loop.watch_task(self)
+        self._number = loop._next_task_number()
+
+    def _start_eagerly(self) -> None:
+        loop = self._loop
+        outer = CURRENT_TASKS.get(loop)
+        CURRENT_TASKS[loop] = self
+        try:
+            self._advance()
+        finally:
+            if outer is None:
+                CURRENT_TASKS.pop(loop, None)
+            else:
+                CURRENT_TASKS[loop] = outer
+        if not self.done():
+            loop._tasks[self] = None
+
+    def __repr__(self) -> str:
+        return base_tasks._task_repr(self)  # type: ignore[attr-defined, no-any-return]
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if not self.done():
+            self._asyncio_future_blocking = True
+            yield self
+        if not self.done():
+            raise RuntimeError("await wasn't used with future")
+        return self.result()
+
+    __iter__ = __await__
+
+    def result(self) -> Any:
+        """See `asyncio.Task.result`."""
+        if self._cancelled_exc is not None:
+            raise self._make_cancelled_error()
+        return asyncio.Future.result(self)
+
+    def exception(self) -> BaseException | None:
+        """See `asyncio.Task.exception`."""
+        if self._cancelled_exc is not None:
+            raise self._make_cancelled_error()
+        return asyncio.Future.exception(self)
+
+    def _finish(self, value: Any) -> None:
+        self._loop._tasks.pop(self, None)
+        if self._must_cancel:
+            self._must_cancel = False
+            _future_cancel(self, msg=self._cancel_message)
+        else:
+            _future_set_result(self, value)
+
+    def _fail(self, error: BaseException) -> None:
+        self._loop._tasks.pop(self, None)
+        if isinstance(error, asyncio.CancelledError):
+            self._cancelled_exc = error
+            _future_cancel(self)
+            return
+        _future_set_exception(self, error)
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise error
+
+
+class LightTask(Driven):
+    """A task without asyncio's Future underneath: for the library's own parts and for models with very many tasks.
+
+    It can be awaited, cancelled, given to `asyncio.gather`, `wait` and `shield`, and asyncio code runs in it; only
+    `isinstance(task, asyncio.Task)` is false. An error that nobody awaits ends the run: it is never lost.
+    """
+
+    __slots__ = (*_HOT, "__dict__", "__weakref__", "_loop")
+
+    _asyncio_future_blocking = False
+    _cancelled = False
+    _value_or_none: Any = None
+    _exception: BaseException | None = None
+    _callbacks: list[tuple[Callable[[Any], object], Context | None]] | None = None
+
+    def __init__(self, coro: Coroutine[Any, Any, Any], loop: VirtualLoop) -> None:
+        self._loop = loop
+        self._coro = coro
+        self._send = coro.send
+        self._context = context = copy_context()
+        self._enter = context.run if loop.watch_task is None else loop.watch_task(self)
+        self._number = loop._next_task_number()
+        loop._tasks[self] = None
+        loop._ready.append(self)
+
+    def __repr__(self) -> str:
+        state = "pending" if self._enter is not None else "cancelled" if self._cancelled else "finished"
+        return f"<LightTask {state} name={self.get_name()!r} coro={self._coro!r}>"
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if not self.done():
+            self._asyncio_future_blocking = True
+            yield self
+        return self.result()
+
+    def get_loop(self) -> VirtualLoop:
+        """The event loop that the task belongs to."""
+        return self._loop
+
+    def done(self) -> bool:
+        """Whether the coroutine has ended."""
+        return self._enter is None
+
+    def cancelled(self) -> bool:
+        """Whether the coroutine ended by being cancelled."""
+        return self._cancelled
+
+    def result(self) -> Any:
+        """The coroutine's value.
+
+        Raises:
+            asyncio.InvalidStateError: the task is not done.
+            BaseException: what the coroutine raised.
+        """
+        error = self.exception()
+        if error is not None:
+            raise error.with_traceback(error.__traceback__)
+        return self._value_or_none
+
+    def exception(self) -> BaseException | None:
+        """What the coroutine raised, None if it returned; raises CancelledError if it was cancelled."""
+        if self._cancelled:
+            raise self._make_cancelled_error()
+        if self._enter is not None:
+            raise asyncio.InvalidStateError("Result is not set.")
+        self._loop._unawaited.pop(self, None)
+        return self._exception
+
+    def add_done_callback(self, fn: Callable[[Any], object], *, context: Context | None = None) -> None:
+        """See `asyncio.Future.add_done_callback`."""
+        if self.done():
+            self._loop.call_soon(fn, self, context=context)
+        elif self._callbacks is None:
+            self._callbacks = [(fn, context)]
+        else:
+            self._callbacks.append((fn, context))
+
+    def remove_done_callback(self, fn: Callable[[Any], object]) -> int:
+        """See `asyncio.Future.remove_done_callback`."""
+        before = self._callbacks or []
+        self._callbacks = [(one, context) for one, context in before if one != fn]
+        return len(before) - len(self._callbacks)
+
+    def _end(self) -> None:
+        self._enter = None  # type: ignore[assignment]  # which says that the task is done
+        del self._loop._tasks[self]
+        if self._callbacks:
+            for fn, context in self._callbacks:
+                self._loop.call_soon(fn, self, context=context)
+            self._callbacks = None
+
+    def _finish(self, value: Any) -> None:
+        if self._must_cancel:
+            self._must_cancel, self._cancelled = False, True
+        elif value is not None:
+            self._value_or_none = value
+        if self._callbacks is None:
+            self._enter = None  # type: ignore[assignment]
+            del self._loop._tasks[self]
+        else:
+            self._end()
+
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            self._cancelled, self._cancelled_exc = True, error
+            self._end()
+            return
+        self._exception = error
+        if self._callbacks is None:
+            self._loop._unawaited[self] = error
+        self._end()
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise error
+
+
+class _DeferredSleep:
+    """The sleep of a task whose loop is not the one that drives the queue."""
+
+    __slots__ = ("_item", "_when")
+
+    def __init__(self, when: int, item: Deferred) -> None:
+        self._when = when
+        self._item = item
+
+    def _forget(self, task: Driven) -> bool:
+        return task._loop.environment.remove(self._when, self._item)
+
+
+class _EventWait:
+    """The wait of a task for a SimPy event."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+
+    def _forget(self, task: Driven) -> bool:
+        if self._event.callbacks is None or task._event_happened not in self._event.callbacks:
+            return False
+        self._event.callbacks.remove(task._event_happened)
+        return True
+
+
+def _await_simpy_event(self: Event) -> Generator[Event, None, Any]:
+    """`await event` for any SimPy event: its value, or its error raised."""
+    yield self
+    if self._ok:
+        return self._value
+    raise self._value
+
+
+Event.__await__ = _await_simpy_event  # type: ignore[attr-defined]

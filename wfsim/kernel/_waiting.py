@@ -1,0 +1,96 @@
+"""What waits when nothing is left to happen: the listing of a deadlock."""
+
+from __future__ import annotations
+
+import asyncio
+import os.path
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wfsim.kernel._ambient import PROCESS
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from wfsim.kernel._simulation import Simulation
+    from wfsim.kernel._tasks import Driven
+
+_LIBRARY = (os.path.dirname(asyncio.__file__), os.path.dirname(os.path.dirname(__file__)))
+
+_PLUMBING = {"call", "perform", "to_thread", "__await__"}
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A task or thread that waits when a run ends.
+
+    Attributes:
+        task: its name.
+        process: the simulated process it belongs to.
+        waits_for: what it waits for, such as "Queue.get" or "task 'charge'".
+        where: the line of the user's code, "file.py:12 in consume".
+    """
+
+    task: str
+    process: str
+    waits_for: str
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.task} waits for {self.waits_for} at {self.where}"
+
+
+def waiting(simulation: Simulation) -> tuple[Waiting, ...]:
+    """All that waits now, in the order in which it was started."""
+    tasks = [describe(task) for loop in simulation.loops for task in loop._tasks]
+    return (*tasks, *simulation.bridge.waiting())
+
+
+def describe(task: Driven) -> Waiting:
+    """What one task waits for, and where."""
+    process = task._context.get(PROCESS)
+    frames = _frames(task._coro)
+    where = next((frame for frame in reversed(frames) if not _is_library(frame)), frames[-1] if frames else None)
+    return Waiting(
+        task.get_name(),
+        "" if process is None else process.name,
+        _waits_for(task, frames),
+        "its first step" if where is None else place(where),
+    )
+
+
+def place(frame: FrameType) -> str:
+    """A frame as "file.py:12 in function"."""
+    code = frame.f_code
+    return f"{os.path.basename(code.co_filename)}:{frame.f_lineno} in {code.co_qualname}"
+
+
+def _is_library(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_LIBRARY)
+
+
+def _frames(coro: Any) -> list[FrameType]:
+    """The frames of a suspended coroutine, outermost first."""
+    frames = []
+    while coro is not None:
+        frame = getattr(coro, "cr_frame", None) or getattr(coro, "gi_frame", None) or getattr(coro, "ag_frame", None)
+        if frame is not None:
+            frames.append(frame)
+        coro = getattr(coro, "cr_await", None) or getattr(coro, "gi_yieldfrom", None) or getattr(coro, "ag_await", None)
+    return frames
+
+
+def _waits_for(task: Driven, frames: list[FrameType]) -> str:
+    waiter = task._fut_waiter
+    if isinstance(waiter, asyncio.Task) or hasattr(waiter, "get_coro"):
+        return f"task {waiter.get_name()!r}"
+    if type(waiter).__name__ == "_GatheringFuture":
+        return "gather"
+    innermost = frames[-1] if frames else None
+    if innermost is not None and _is_library(innermost) and innermost.f_code.co_name not in _PLUMBING:
+        return innermost.f_code.co_qualname
+    if waiter is not None:
+        return "a future that nobody resolves"
+    if task._waits is not None:
+        return type(task._waits).__name__.lstrip("_")
+    return "its turn"

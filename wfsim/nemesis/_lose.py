@@ -1,0 +1,41 @@
+"""Lose the reply: the call takes effect, and the caller does not learn of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
+
+from wfsim.errors import ReplyLost
+from wfsim.nemesis._rule import Rule, Where, check_options, fault_kind, rule
+
+if TYPE_CHECKING:
+    from wfsim.kernel import FaultPoint, Simulation
+
+
+@fault_kind
+@dataclass(frozen=True, slots=True)
+class LoseReply:
+    """The call is done, but its reply is lost: the caller gets ReplyLost, a TimeoutError, and knows nothing."""
+
+    kind: ClassVar[str] = "lose_reply"
+    point: ClassVar[str] = "reply"
+
+    def describe(self) -> dict[str, Any]:
+        """Give the fault as plain data."""
+        return {"kind": self.kind}
+
+    async def strike(self, simulation: Simulation, at: FaultPoint) -> None:  # noqa: ARG002
+        """Raise ReplyLost in place of the value."""
+        raise ReplyLost(f"the reply of {at.name!r} was lost; whether it took effect is unknown to the caller")
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Make the fault again from its data."""
+        check_options(cls.kind, data, ())
+        return cls()
+
+
+def lose_reply(step: str | None = None, **where: Unpack[Where]) -> Rule:
+    """Lose the reply of a step. ``where`` says when, as the fields of :class:`Rule` do (the tries are ``attempts=``)."""
+    return rule(LoseReply(), step, where)

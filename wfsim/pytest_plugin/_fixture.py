@@ -1,0 +1,110 @@
+"""What the ``wfsim`` fixture gives to a test."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from typing import TYPE_CHECKING, Any, Final
+
+import wfsim
+from wfsim.harness import simulate
+from wfsim.report import timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pytest
+
+    from wfsim.checkers import Verdict
+    from wfsim.harness import Run
+    from wfsim.history import History
+    from wfsim.nemesis import Rule
+
+    Checker = Callable[[History], Verdict]
+
+_SHOWN_RUNS: Final = 3
+_MARGIN: Final = 6
+_TITLE: Final = "wfsim"
+
+
+class CheckFailed(AssertionError):
+    """A checker found a violation, or nothing to judge. The message tells the whole story of the run."""
+
+    def __init__(self, message: str, run: Run | None = None) -> None:
+        super().__init__(message)
+        self.run = run
+
+
+class Simulator:
+    """Runs designs in virtual time and checks what happened; remembers the runs in case the test fails.
+
+    Every public name of the module ``wfsim`` (``fail``, ``Saga``, ``checkers``, ...) can be reached through it, because
+    the fixture takes the module's name in a test's arguments.
+    """
+
+    def __init__(self, config: pytest.Config, nodeid: str) -> None:
+        self._seed: int | None = config.getoption("wfsim_seed", None)
+        self._test = config.cwd_relative_nodeid(nodeid)
+        self._runs: list[tuple[Run, str]] = []
+
+    @property
+    def seed(self) -> int:
+        """The seed of a run for which the test names none: that of ``--wfsim-seed``, else 0."""
+        return 0 if self._seed is None else self._seed
+
+    def run(
+        self, main: Any, *args: Any, faults: Sequence[Rule] = (), seed: int | None = None, **options: Any
+    ) -> Run:
+        """Run ``main(*args)`` in virtual time under ``faults``; takes all that ``wfsim.simulate`` takes.
+
+        A test that names no ``seed`` can be given another one from the command line.
+        """
+        run = simulate(main, *args, seed=self.seed if seed is None else seed, faults=faults, **options)
+        replay = f"pytest {shlex.quote(self._test)}"
+        self._runs.append((run, replay if seed is not None else f"{replay} --wfsim-seed {run.seed}"))
+        return run
+
+    def check(self, run: Run, *checkers: Checker) -> list[Verdict]:
+        """Fail the test unless every checker finds that all is well; give the verdicts.
+
+        A checker that finds nothing to judge fails the test too: such a test tests nothing.
+        """
+        __tracebackhide__ = True
+        if not checkers:
+            raise TypeError("check needs a checker: wfsim.check(run, wfsim.checkers.compensated_in_reverse)")
+        verdicts = run.check(*checkers)
+        broken = [verdict for verdict in verdicts if verdict.valid is not True]
+        if broken:
+            raise CheckFailed(self._story(run, broken), run)
+        return verdicts
+
+    def sections(self, error: BaseException | None) -> list[tuple[str, str]]:
+        """Give the runs of a failed test as sections of its report, save the one that the error tells already."""
+        told = error.run if isinstance(error, CheckFailed) else None
+        left = [run for run, _ in self._runs if run is not told]
+        return [(f"{_TITLE}: {_ended(run)}", self._story(run, ())) for run in left[-_SHOWN_RUNS:]]
+
+    def _story(self, run: Run, broken: Sequence[Verdict]) -> str:
+        width = shutil.get_terminal_size((100, 24)).columns - _MARGIN
+        replay = next((replay for told, replay in self._runs if told is run), f"pytest {shlex.quote(self._test)}")
+        lines = [_objection(verdict) for verdict in broken]
+        lines += ["", timeline(run.history, broken, width=width).rstrip(), ""] if broken else []
+        lines += [] if broken else [timeline(run.history, width=width).rstrip(), ""]
+        lines += [f"seed {run.seed}; replay: {replay}"]
+        return "\n".join(lines)
+
+    def __getattr__(self, name: str) -> Any:
+        """Give a public name of the module that the fixture hides."""
+        if name in wfsim.__all__:
+            return getattr(wfsim, name)
+        raise AttributeError(f"the wfsim fixture has no {name!r}; it has run, check, seed and the names of wfsim")
+
+
+def _objection(verdict: Verdict) -> str:
+    doubt = " (nothing to judge)" if verdict.valid == "unknown" else ""
+    return f"{verdict.checker}{doubt}: {verdict.message}"
+
+
+def _ended(run: Run) -> str:
+    error = f", {type(run.error).__name__}" if run.error is not None and run.outcome == "error" else ""
+    return f"{run.name}, seed {run.seed}, outcome {run.outcome}{error}"

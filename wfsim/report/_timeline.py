@@ -1,0 +1,96 @@
+"""The timeline: a run's story on paper, with its times, its faults and its break marked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rich.padding import Padding
+from rich.text import Text
+
+from wfsim.report._clock import clock
+from wfsim.report._fold import focus
+from wfsim.report._paper import Paper
+from wfsim.report._story import tell
+from wfsim.report._words import about
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import RenderableType
+
+    from wfsim.checkers import Verdict
+    from wfsim.history import History
+    from wfsim.report._line import Line
+
+LINES: Final = 40
+"""How long a timeline may be before what matters least is left out."""
+
+_STYLES: Final = {"plain": "bold", "good": "", "bad": "red", "doubt": "yellow", "aside": "dim"}
+_NARROW: Final = 70
+
+
+def timeline(history: History, verdicts: Iterable[Verdict] = (), *, width: int = 100, lines: int = LINES) -> str:
+    """Write a history as plain text: a line a moment, at most about ``lines`` of them.
+
+    Each operation that a verdict objects to is marked with the checker's name.
+    """
+    paper = Paper.sheet(width)
+    print_timeline(paper, history, verdicts, lines=lines)
+    return paper.text()
+
+
+def print_timeline(
+    paper: Paper, history: History, verdicts: Iterable[Verdict] = (), *, lines: int | None = LINES
+) -> None:
+    """Print a history on paper; ``lines=None`` prints all of it."""
+    told = tell(history, _objections(verdicts))
+    if not told:
+        paper.print(paper.words("nothing was recorded: the run passed no design, effect or fault point", "dim"))
+        return
+    shown = focus(told, lines if lines is not None else len(told))
+    _print_lines(paper, shown.lines)
+    if shown.rest:
+        paper.print(paper.words(shown.rest, "dim"), indent=4)
+
+
+def _objections(verdicts: Iterable[Verdict]) -> dict[int, tuple[str, ...]]:
+    """Give each operation the names of the checkers that object to it."""
+    found: dict[int, tuple[str, ...]] = {}
+    for verdict in verdicts:
+        if verdict.valid is False:
+            for op in verdict.ops:
+                found[op] = (*found.get(op, ()), verdict.checker)
+    return found
+
+
+def _print_lines(paper: Paper, lines: Sequence[Line]) -> None:
+    write = clock(line.time_ns for line in lines)
+    processes = dict.fromkeys(line.process for line in lines if line.process)
+    show_took = paper.width >= _NARROW
+    columns = [("", "left"), ("time", "right")]
+    columns += [("took", "right")] * show_took
+    columns += [("process", "left")] * (len(processes) > 1)
+    heading = next(iter(processes), "") if len(processes) == 1 else "what happened"
+    rows: list[list[RenderableType]] = []
+    for line in lines:
+        row: list[RenderableType] = [_mark(paper, line), paper.words(write(line.time_ns), "dim")]
+        if show_took:
+            row.append(paper.words(about(line.took_ns) if line.took_ns else "", "dim"))
+        if len(processes) > 1:
+            row.append(paper.words(line.process, "cyan"))
+        rows.append([*row, _sentence(paper, line)])
+    paper.table(rows, [*columns, (heading, "fill")])
+
+
+def _mark(paper: Paper, line: Line) -> Text:
+    if line.breaks:
+        return paper.words("✗", "bold red")
+    return paper.words("↯", "yellow") if line.fault else Text("")
+
+
+def _sentence(paper: Paper, line: Line) -> RenderableType:
+    """Give the indented text; a wrapped line keeps its indentation."""
+    text = paper.words(line.text, _STYLES[line.tone])
+    if line.breaks:
+        text.append_text(paper.words(f"  ← {', '.join(line.breaks)}", "bold red"))
+    return Padding(text, (0, 0, 0, 2 * line.depth)) if line.depth else text

@@ -1,0 +1,127 @@
+"""Sentences: an operation told in the design's own words.
+
+Nothing here knows a page, a colour or an order; ``_story`` arranges the sentences.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from wfsim.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from wfsim.history import Op
+
+_LONGEST_MESSAGE = 160
+_LONGEST_VALUE = 40
+_SIGNIFICANT_DIGITS = 3
+
+
+def about(ns: int) -> str:
+    """Write a duration as a person says it: three significant digits, "1.23s", "2m 5s"."""
+    if ns >= 60 * 10**9:
+        return format_duration(round(ns, -9))
+    return format_duration(round(ns, _SIGNIFICANT_DIGITS - len(str(ns))))
+
+
+def plural(count: int, word: str) -> str:
+    """Write a number with its noun: "1 run", "3 runs"."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def subject(op: Op) -> str:
+    """Name what was called: "charge", "compensate charge", "checkout"; a user's own kind comes before the name."""
+    name = op.name or op.design or op.kind
+    if op.kind in {"forward", "task", "saga", "dag", "call", ""}:
+        return name
+    return name if name == op.kind else f"{op.kind} {name}"
+
+
+def with_attempt(op: Op) -> str:
+    """Name what was called and which try it was, from the second on."""
+    return f"{subject(op)}, attempt {op.attempt}," if op.attempt > 1 else subject(op)
+
+
+def error_of(data: Mapping[str, Any]) -> str:
+    """Write the error of a completion on one line: "ConnectionError: bank is down"."""
+    kind = str(data.get("error", "")).rpartition(".")[2]
+    message = " ".join(str(data.get("message", "")).split())
+    text = ": ".join(part for part in (kind, message) if part)
+    return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 1] + "…"
+
+
+def ending(end: Op, faults: Sequence[Op]) -> str:
+    """Tell how an operation ended: "ok", "failed: ConnectionError: bank is down (injected)"."""
+    kinds = list(dict.fromkeys(fault.name for fault in faults))
+    asides = [_ASIDES.get(kind, f"{kind} injected") for kind in kinds]
+    return " ".join([_outcome(end, kinds), *(f"({aside})" for aside in asides)])
+
+
+_ASIDES = {"fail": "injected", "lose_reply": "injected"}
+"""What the nemesis had to do with how an operation ended, where the name of the fault would only repeat it."""
+
+
+def _outcome(end: Op, faults: Sequence[str]) -> str:
+    if end.type == "ok":
+        return "ok"
+    error = error_of(end.data)
+    if end.type == "fail":
+        return f"failed: {error}" if error else "failed"
+    if "lose_reply" in faults or end.data.get("effect") == "happened":
+        return "took effect, but its reply is lost"
+    kind = error.partition(":")[0]
+    known = {"CancelledError": "cancelled, outcome unknown", "TimeoutError": "timed out, outcome unknown"}
+    return known.get(kind, f"ended, outcome unknown: {error}" if error else "ended, outcome unknown")
+
+
+def fact(op: Op) -> str:
+    """Tell a bare fact: an effect, a wait before a retry, a crash, something of the user's own."""
+    if op.kind == "effect":
+        return f"effect: {op.name}{_details(op.data)}"
+    if op.kind == "retry":
+        return _retry(op)
+    if op.kind == "process":
+        return _process(op)
+    if op.kind == "skip":
+        because = op.data.get("because")
+        return f"skips {op.name}" + (f", because {because} failed" if because else "")
+    if op.kind == "fault":
+        return f"fault: {op.name}{' at ' + str(op.data['step']) if op.data.get('step') else ''} (injected)"
+    return f"{subject(op)}{_details(op.data)}"
+
+
+def _retry(op: Op) -> str:
+    gave_up = op.data.get("gave_up")
+    if gave_up == "attempts":
+        times = "once" if op.attempt == 1 else f"{op.attempt} times"
+        return f"gives up on {op.name} after trying {times}"
+    if gave_up:
+        return f"gives up on {op.name} at once: the error is {gave_up}"
+    delay_ns = op.data.get("delay_ns")
+    return f"waits {about(delay_ns)}, then tries {op.name} again" if delay_ns else f"tries {op.name} again at once"
+
+
+def _process(op: Op) -> str:
+    word = _PROCESS_WORDS.get(op.name, op.name)
+    details = {key: value for key, value in op.data.items() if key not in {"incarnation", "restart_after_ns"}}
+    pause_ns = op.data.get("restart_after_ns")
+    after = f", restarts in {about(pause_ns)}" if isinstance(pause_ns, int) else ""
+    return f"process {op.process or op.name} {word}{after}{_details(details)}"
+
+
+_PROCESS_WORDS = {"crash": "crashes", "restart": "restarts", "start": "starts", "end": "ends"}
+
+
+def _details(data: Mapping[str, Any]) -> str:
+    """Write what else is known of a fact: ``(order-1, amount=20)``; the key of an effect needs no label."""
+    parts = [_value(value) if key == "key" else f"{key}={_value(value)}" for key, value in data.items()]
+    shown = [part for part, value in zip(parts, data.values(), strict=True) if value is not None]
+    return f" ({', '.join(shown)})" if shown else ""
+
+
+def _value(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"

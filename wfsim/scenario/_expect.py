@@ -1,0 +1,83 @@
+"""The ``expect`` section: checkers by name, which must hold or (in a demonstration) must break."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from wfsim import checkers, harness
+from wfsim.checkers import Verdict
+from wfsim.harness import Expectation
+from wfsim.scenario._plugins import plugins
+from wfsim.scenario._problems import Problems, Wrong, Wrongs, unknown
+from wfsim.scenario._validate import read_options, shown
+from wfsim.scenario._yaml import Path
+
+_OF_A_WORKLOAD = ("success_rate", "completes_within", "effect_count", "op_count", "outcome")
+_SECTIONS = ("holds", "breaks")
+
+
+def known_checkers() -> dict[str, Callable[..., Verdict]]:
+    """Return wfsim's own checkers by name."""
+    found = {name: getattr(harness, name) for name in _OF_A_WORKLOAD}
+    for name in checkers.__all__:
+        if name[0].islower():
+            found[name] = getattr(checkers, name)
+    return found
+
+
+def read_expectations(value: Any, path: Path, problems: Problems) -> tuple[Expectation, ...]:
+    """Return all expectations; a list alone is what must hold."""
+    if value is None:
+        return ()
+    if isinstance(value, list):
+        return _read_list(value, path, problems, breaks=False)
+    found: tuple[Expectation, ...] = ()
+    with problems.at(path):
+        if not isinstance(value, dict):
+            raise Wrong(f"expected a list of expectations, got {shown(value)}", allowed=_SECTIONS)
+        for key, entries in value.items():
+            if key not in _SECTIONS:
+                problems.add(path, unknown("key", key, _SECTIONS, at=(key,), key=True))
+            else:
+                found += _read_list(entries, (*path, key), problems, breaks=key == "breaks")
+    return found
+
+
+def _read_list(value: Any, path: Path, problems: Problems, *, breaks: bool) -> tuple[Expectation, ...]:
+    found = []
+    with problems.at(path):
+        if not isinstance(value, list) or not value:
+            raise Wrong(f"expected a list of checkers, got {shown(value)}", allowed=sorted(known_checkers()))
+        for number, entry in enumerate(value):
+            with problems.at((*path, number)):
+                found.append(_read_entry(entry, breaks=breaks))
+    return tuple(found)
+
+
+def _read_entry(entry: Any, *, breaks: bool) -> Expectation:
+    """Read ``checker`` or ``checker: options``."""
+    if isinstance(entry, str):
+        name, given, at = entry, None, ()
+    elif isinstance(entry, dict) and len(entry) == 1:
+        name, given = next(iter(entry.items()))
+        at = (name,)
+    else:
+        raise Wrong(f"expected one checker, alone or with its options, got {shown(entry)}")
+    checker = _checker(name, at)
+    try:
+        return Expectation(name, checker, read_options(checker, given), breaks=breaks)
+    except (Wrong, Wrongs) as error:
+        for wrong in error.all if isinstance(error, Wrongs) else (error,):
+            wrong.at = (*at, *wrong.at)
+        raise
+
+
+def _checker(name: str, at: Path) -> Callable[..., Verdict]:
+    own = known_checkers()
+    if name in own:
+        return own[name]
+    added = plugins().checkers
+    if name in added:
+        return added[name]
+    raise unknown("checker", name, sorted({**own, **added}), at=at, key=True)

@@ -1,0 +1,203 @@
+"""The ``faults`` section: what strikes, and where (``at``)."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path as FilePath
+from typing import Annotated, Any
+
+from pydantic import Field, PlainValidator
+
+from wfsim.errors import InjectedFault, WfsimError
+from wfsim.harness import Description
+from wfsim.nemesis import Crash, Delay, Fail, Hang, LoseReply, Rule
+from wfsim.scenario._plugins import plugins
+from wfsim.scenario._problems import Problems, Wrong, Wrongs, unknown
+from wfsim.scenario._reference import load_error
+from wfsim.scenario._validate import DurationNs, Name, Part, Probability, read_options, shown, validate
+from wfsim.scenario._values import read_attempt, read_distribution
+from wfsim.scenario._yaml import Path
+from wfsim.units import format_duration
+
+_KINDS = ("fail", "delay", "hang", "lose_reply", "crash")
+_ON = {"saga": ("saga", "forward", "compensate"), "dag": ("dag", "task")}
+
+
+class AtPart(Part):
+    """The ``at`` of a fault: which calls it strikes."""
+
+    step: Name | None = None
+    design: Name | None = None
+    on: Name | None = None
+    point: Name | None = None
+    attempt: Annotated[Any, PlainValidator(read_attempt)] = None
+    process: Name | None = None
+    after: DurationNs | None = None
+    before: DurationNs | None = None
+    probability: Probability = 1.0
+    count: Annotated[int, Field(ge=1)] | None = None
+
+
+def read_faults(
+    value: Any, path: Path, problems: Problems, folder: FilePath, known: Description | None
+) -> tuple[Rule, ...]:
+    """Return the rules of a file; the names that they select by are checked against the design."""
+    if value is None:
+        return ()
+    rules = []
+    with problems.at(path):
+        if not isinstance(value, list):
+            raise Wrong(f"expected a list of faults, got {shown(value)}")
+        for number, entry in enumerate(value):
+            with problems.at((*path, number)):
+                rules.append(fault_from_data(entry, folder, known))
+    return tuple(rules)
+
+
+def fault_from_data(entry: Any, folder: FilePath = FilePath(), known: Description | None = None) -> Rule:
+    """Return the rule that one entry of a file describes. Raises ValueError with every problem of it.
+
+    ``known`` is what is known of the design: a step that it does not have is refused.
+    """
+    if not isinstance(entry, dict):
+        raise Wrong(f"expected a fault such as 'fail: ConnectionError', got {shown(entry)}", allowed=_KINDS)
+    collected = _Collected()
+    with collected.at():
+        kind = _kind_of(entry)
+        with collected.at((kind,)):
+            fault = _fault(kind, entry[kind], folder)
+    with collected.at(("at",)):
+        where = _where(entry.get("at"), known)
+    collected.raise_if_any()
+    return _rule(fault, where)
+
+
+def fault_to_data(rule: Rule) -> dict[str, Any]:
+    """Return the entry of a file that describes ``rule``: what ``fault_from_data`` reads."""
+    where = rule.describe()
+    options = where.pop("fault")
+    kind = options.pop("kind")
+    if isinstance(rule.attempt, range) and rule.attempt.step == 1:
+        where["attempt"] = f"{rule.attempt.start}..{rule.attempt.stop - 1}"
+    elif rule.attempt is not None and not isinstance(rule.attempt, int):
+        where["attempt"] = list(rule.attempt)
+    entry: dict[str, Any] = {kind: _plain_options(kind, options)}
+    return {**entry, "at": where} if where else entry
+
+
+class _Collected:
+    """Collects the problems of one entry, so that its parts do not hide each other's."""
+
+    def __init__(self) -> None:
+        self.wrongs: list[Wrong] = []
+
+    @contextmanager
+    def at(self, path: Path = ()) -> Iterator[None]:
+        try:
+            yield
+        except (Wrong, Wrongs) as error:
+            for wrong in error.all if isinstance(error, Wrongs) else (error,):
+                wrong.at = (*path, *wrong.at)
+                self.wrongs.append(wrong)
+
+    def raise_if_any(self) -> None:
+        if self.wrongs:
+            raise Wrongs(self.wrongs)
+
+
+def _kind_of(entry: dict[str, Any]) -> str:
+    """Return the one key that names a kind of fault; what else is there but ``at`` is wrong."""
+    known = _all_kinds(entry)
+    found = [key for key in entry if key in known]
+    for key in entry:
+        if key not in known and key != "at":
+            what = "key" if found else "kind of fault"
+            allowed = ("at",) if found else known
+            raise unknown(what, key, allowed, at=(key,), key=True)
+    if not found:
+        raise Wrong("this entry names no kind of fault", allowed=known)
+    if len(found) > 1:
+        problem = f"one entry is one fault, not both {found[0]} and {found[1]}; begin a new entry with '-'"
+        raise Wrong(problem, at=(found[1],), key=True)
+    return found[0]
+
+
+def _all_kinds(entry: dict[str, Any]) -> tuple[str, ...]:
+    """Return the kinds there are; plugins are asked only if the entry is not all wfsim's own words."""
+    if all(key in {*_KINDS, "at"} for key in entry):
+        return _KINDS
+    return (*_KINDS, *sorted(plugins().faults))
+
+
+def _fault(kind: str, value: Any, folder: FilePath) -> Any:
+    if kind == "fail":
+        return _fail(value, folder)
+    if kind == "delay":
+        return Delay(read_distribution(value))
+    made = {"hang": Hang, "lose_reply": LoseReply, "crash": Crash}.get(kind) or plugins().faults[kind]
+    return made(**read_options(made, value))
+
+
+class FailPart(Part):
+    """The options of ``fail``."""
+
+    error: Any = None
+    message: str | None = None
+
+
+def _fail(value: Any, folder: FilePath) -> Fail:
+    """Read ``fail: ConnectionError``, ``fail: {error: ..., message: ...}`` or a bare ``fail:``."""
+    part = validate(FailPart, value if isinstance(value, dict) else {"error": value})
+    if part.error is None:
+        return Fail(InjectedFault(part.message)) if part.message else Fail()
+    try:
+        error = load_error(part.error, folder)
+    except Wrong as wrong:
+        wrong.at = ("error",) if isinstance(value, dict) else ()
+        raise
+    return Fail(error(part.message) if part.message else error)
+
+
+def _where(value: Any, known: Description | None) -> dict[str, Any]:
+    """Return the rule's selectors; ``at: charge_card`` is short for its step."""
+    if value is None:
+        return {}
+    part = validate(AtPart, {"step": value} if isinstance(value, str) else value)
+    if known is not None:
+        _check_names(part, known, short=isinstance(value, str))
+    where = {name: getattr(part, name) for name in part.model_fields_set}
+    for name in ("after", "before"):
+        if where.get(name) is not None:
+            where[name] = format_duration(where[name])
+    return where
+
+
+def _check_names(part: AtPart, known: Description, *, short: bool) -> None:
+    """Refuse what the design does not have: a fault that can never strike proves nothing."""
+    allowed = {"step": known.steps, "on": _ON.get(known.kind), "design": (known.name,)}
+    if known.kind not in _ON:  # a function may use any number of designs of its own
+        allowed = {"step": known.steps}
+    wrongs = [
+        unknown(_WORDS[field], value, names, at=() if short else (field,))
+        for field, names in allowed.items()
+        if names is not None and (value := getattr(part, field)) is not None and not fnmatch.filter(names, value)
+    ]
+    if wrongs:
+        raise Wrongs(wrongs)
+
+
+_WORDS = {"step": "step", "on": "kind of operation", "design": "design"}
+
+
+def _rule(fault: Any, where: dict[str, Any]) -> Rule:
+    try:
+        return Rule(fault, **where)
+    except (WfsimError, TypeError) as error:
+        raise Wrong(str(error), at=("at",)) from error
+
+
+def _plain_options(kind: str, options: dict[str, Any]) -> Any:
+    """Write a fault's options the short way where there is one."""
+    raise NotImplementedError

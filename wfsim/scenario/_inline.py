@@ -1,0 +1,183 @@
+"""Designs described in the file itself: a saga or a DAG whose steps are calls of simulated services.
+
+A service answers after its latency. It finishes its work even if the caller has stopped waiting, as a real
+one does: a call that timed out may still take effect. An idempotent service does the work of one key once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from wfsim.harness import Description
+from wfsim.kernel import Distribution, current, effect, sleep, spawn
+from wfsim.units import NS_PER_SECOND
+from wfsim.workflows import DAGWorkflow, Policy, Saga
+
+_KEY: ContextVar[str] = ContextVar("wfsim_scenario_key")
+"""What the running instance is about: the key that its effects carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """What a call of one service does: how long it takes, how often it fails, what it changes in the world."""
+
+    name: str
+    latency: Distribution
+    failure_probability: float = 0.0
+    error: Callable[[str], BaseException] = ConnectionError
+    effect: str | None = None
+    idempotent: bool = False
+    outlives_caller: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """One step of a saga: the call, the call that compensates it, and their policies."""
+
+    forward: ServiceSpec
+    compensate: ServiceSpec | None = None
+    retry: Policy | None = None
+    compensate_retry: Policy | None = None
+    compensate_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One task of a DAG: the call, what it waits for, and its policy."""
+
+    service: ServiceSpec
+    depends_on: tuple[str, ...] = ()
+    retry: Policy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SagaSpec:
+    """A saga described in a file."""
+
+    name: str
+    steps: tuple[StepSpec, ...]
+    kind = "saga"
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the steps."""
+        return tuple(step.forward.name for step in self.steps)
+
+    def make(self) -> Saga:
+        """Build the saga of one run; its services have seen no key yet."""
+        saga = Saga(self.name)
+        for step in self.steps:
+            saga.add_step(
+                step.forward.name,
+                forward=_Service(self.name, step.forward).call,
+                compensate=_Service(self.name, step.compensate).call if step.compensate else None,
+                retry=step.retry,
+                compensate_retry=step.compensate_retry,
+                compensate_unknown=step.compensate_unknown,
+            )
+        return saga
+
+
+@dataclass(frozen=True, slots=True)
+class DagSpec:
+    """A DAG described in a file."""
+
+    name: str
+    tasks: tuple[TaskSpec, ...]
+    kind = "dag"
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the tasks."""
+        return tuple(task.service.name for task in self.tasks)
+
+    def make(self) -> DAGWorkflow:
+        """Build the DAG of one run; its services have seen no key yet."""
+        dag = DAGWorkflow(name=self.name)
+        for task in self.tasks:
+            work = _Service(self.name, task.service).work
+            dag.add_task(task.service.name, func=work, depends_on=task.depends_on, retry=task.retry)
+        return dag
+
+
+@dataclass(frozen=True, slots=True)
+class InlineTarget:
+    """Runs a design that a file describes; each run gets services of its own."""
+
+    spec: SagaSpec | DagSpec
+
+    def describe(self) -> Description:
+        """Return what the file says."""
+        return Description(self.spec.name, self.spec.kind, self.spec.names())
+
+    async def start(self) -> Saga | DAGWorkflow:
+        """Build the design of this run."""
+        return self.spec.make()
+
+    async def drive(self, system: Saga | DAGWorkflow, key: object = "") -> Any:
+        """Run one instance; ``key`` is what its effects are about, such as an order's number."""
+        _KEY.set(str(key))
+        return await system.run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """One service in one run: it remembers the keys it has worked for."""
+
+    design: str
+    spec: ServiceSpec
+    done: dict[str, None] = field(default_factory=dict)
+
+    async def call(self) -> str:
+        """Answer one call. With ``outlives_caller`` the work goes on when the caller is cancelled."""
+        if not self.spec.outlives_caller:
+            return await self._serve(_KEY.get())
+        work = spawn(self._serve(_KEY.get()), name=f"{self.spec.name} service")
+        work.add_done_callback(_note_error)
+        return await asyncio.shield(work)
+
+    async def work(self, *_results: object) -> str:
+        """Answer one call whose arguments, the results of other tasks, make no difference."""
+        return await self.call()
+
+    async def _serve(self, key: str) -> str:
+        simulation = current()
+        assert simulation is not None, "a design of a scenario file runs in a simulation only"
+        stream = simulation.stream(f"design/{self.design}/{self.spec.name}")
+        await sleep(self.spec.latency.sample_ns(stream) / NS_PER_SECOND)
+        if self.spec.failure_probability and stream.random() < self.spec.failure_probability:
+            raise self.spec.error(f"{self.spec.name} failed")
+        if self.spec.effect is not None and not (self.spec.idempotent and key in self.done):
+            self.done[key] = None
+            effect(self.spec.effect, key)
+        return f"{self.spec.name} done"
+
+
+def _note_error(work: asyncio.Task[Any]) -> None:
+    """Look at the error of work that nobody waits for any more, so that asyncio does not complain."""
+    if not work.cancelled():
+        work.exception()
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """A policy: each attempt gets ``timeout_ns``, then fails with TimeoutError; ``inner`` decides what next."""
+
+    timeout_ns: int
+    inner: Policy | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Give the inner policy as data, so that checkers judge by it, and the timeout."""
+        inner = self.inner.describe() if self.inner else {"attempts": 1}
+        return {**inner, "timeout_ns": self.timeout_ns}
+
+    async def run(self, attempt: Callable[..., Any], *, design: str, name: str) -> Any:
+        """Try the step as the inner policy says, each attempt within the timeout."""
+
+        async def within(number: int, cause: int | None = None, /) -> Any:
+            async with asyncio.timeout(self.timeout_ns / NS_PER_SECOND):
+                return await attempt(number, cause)
+
+        return await (self.inner.run(within, design=design, name=name) if self.inner else within(1))

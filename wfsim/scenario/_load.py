@@ -1,0 +1,215 @@
+"""A scenario file to an Experiment of the harness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path as FilePath
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from wfsim.errors import ScenarioError
+from wfsim.harness import Description, Experiment, Workload
+from wfsim.kernel import Bounds
+from wfsim.scenario._design import describe, read_design
+from wfsim.scenario._expect import read_expectations
+from wfsim.scenario._faults import read_faults
+from wfsim.scenario._inline import InlineTarget
+from wfsim.scenario._problems import Problems, ScenarioErrors, Wrong, unknown
+from wfsim.scenario._validate import DistributionField, Name, Part, shown, validate
+from wfsim.scenario._values import read_duration_ns
+from wfsim.scenario._yaml import Document, parse
+
+_SECTIONS = (
+    "name",
+    "description",
+    "design",
+    "workload",
+    "faults",
+    "expect",
+    "seeds",
+    "bounds",
+    "start",
+    "heal_after",
+    "settle",
+)
+
+
+class WorkloadPart(Part):
+    """The ``workload`` section."""
+
+    instances: Annotated[int, Field(ge=1)] = 1
+    arrivals: DistributionField | None = None
+    input: Any = None
+
+
+class BoundsPart(Part):
+    """The ``bounds`` section."""
+
+    time: Any = None
+    steps: Annotated[int, Field(ge=1)] | None = None
+    stalled_steps: Annotated[int, Field(ge=1)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Makes the input of instance ``i``: ``{i}`` in its texts becomes the number."""
+
+    value: Any
+
+    def __call__(self, instance: int) -> Any:
+        """Return the input of one instance."""
+        return _filled(self.value, str(instance))
+
+
+def load(path: str | FilePath) -> Experiment:
+    """Read a scenario file. Raises ScenarioErrors, which lists everything that is wrong with it."""
+    file = FilePath(path)
+    shown_as = str(path)
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = file.read_bytes()[: error.start].count(b"\n") + 1
+        raise _alone(f"this is no UTF-8 text: {error.reason}; save the file as UTF-8", shown_as, line) from error
+    except FileNotFoundError as error:
+        raise _alone("there is no such file", shown_as) from error
+    except IsADirectoryError as error:
+        raise _alone("this is a folder; name a scenario file in it", shown_as) from error
+    except OSError as error:
+        raise _alone(f"cannot be read: {error.strerror}", shown_as) from error
+    return load_text(text, file=shown_as, folder=file.parent)
+
+
+def load_text(text: str, *, file: str = "scenario.yaml", folder: str | FilePath = ".") -> Experiment:
+    """Read the text of a scenario file. ``folder`` is where its Python references start from."""
+    document = parse(text.replace("\t", " ") if file.endswith(".json") else text)
+    problems = Problems(file, document)
+    experiment = None if document.broken else _Reader(document, problems, file, FilePath(folder)).read()
+    problems.raise_if_any()
+    assert experiment is not None, "a file without problems makes an experiment"
+    return experiment
+
+
+def _alone(problem: str, file: str, line: int = 0) -> ScenarioErrors:
+    return ScenarioErrors([ScenarioError(problem, file, line)])
+
+
+class _Reader:
+    """Reads section after section; what is wrong with one does not hide what is wrong with another."""
+
+    def __init__(self, document: Document, problems: Problems, file: str, folder: FilePath) -> None:
+        self.data = document.data
+        self.problems = problems
+        self.file = file
+        self.folder = folder
+
+    def read(self) -> Experiment | None:
+        """Return the experiment; None if the file is not even a mapping."""
+        if not isinstance(self.data, dict):
+            what = "is empty" if self.data is None else f"must be a mapping, got {shown(self.data)}"
+            problem = f"the file {what}; a scenario has at least a design"
+            self.problems.add((), Wrong(problem, allowed=_SECTIONS))
+            return None
+        for key in self.data:
+            if key not in _SECTIONS:
+                self.problems.add((), unknown("key", key, _SECTIONS, at=(key,), key=True))
+        return self._experiment()
+
+    def _experiment(self) -> Experiment:
+        target = None
+        if "design" in self.data:
+            target = read_design(self.data["design"], ("design",), self.problems, self.folder)
+        else:
+            self.problems.add((), Wrong("'design' is missing: what is to be run"))
+        known = describe(target, ("design",), self.problems) if target else None
+        name = self._text("name", FilePath(self.file).stem.replace("_", " ").replace("-", " "))
+        return Experiment(
+            name=name,
+            design=target,
+            workload=self._workload(known if isinstance(target, InlineTarget) else None),
+            faults=read_faults(self.data.get("faults"), ("faults",), self.problems, self.folder, known),
+            expectations=read_expectations(self.data.get("expect"), ("expect",), self.problems),
+            seeds=self._value("seeds", read_seeds, (0,)),
+            bounds=self._value("bounds", read_bounds, Bounds()),
+            start=self._value("start", read_start, Experiment.start),
+            heal_after_ns=self._value("heal_after", read_duration_ns, None),
+            settle_ns=self._value("settle", read_duration_ns, Experiment.settle_ns),
+            description=self._text("description", ""),
+            source=self.file,
+        )
+
+    def _value(self, section: str, read: Callable[[Any], Any], default: Any) -> Any:
+        """Read one section, or return its default if it is missing or wrong."""
+        if self.data.get(section) is not None:
+            with self.problems.at((section,)):
+                return read(self.data[section])
+        return default
+
+    def _text(self, section: str, default: str) -> str:
+        value = self.data.get(section)
+        if value is not None and not isinstance(value, str):
+            self.problems.add((section,), Wrong(f"expected text, got {shown(value)}"))
+            return default
+        return value or default
+
+    def _workload(self, inline: Description | None) -> Workload:
+        """Return the workload; the instances of a design of the file have a key even if none is written."""
+        part = WorkloadPart()
+        with self.problems.at(("workload",)):
+            part = validate(WorkloadPart, {} if self.data.get("workload") is None else self.data["workload"])
+        value = f"{inline.name}-{{i}}" if inline and part.input is None else part.input
+        return Workload(part.instances, part.arrivals, None if value is None else Template(value))
+
+
+def read_seeds(value: Any) -> tuple[int, ...]:
+    """Return the seeds: a list of whole numbers, or how many (counted from 0). Raises Wrong."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise Wrong(f"expected at least 1 seed, got {value}")
+        return tuple(range(value))
+    if not isinstance(value, list):
+        raise Wrong(f"expected a list of whole numbers, or how many seeds, got {shown(value)}")
+    if not value:
+        raise Wrong("the list of seeds is empty")
+    for number, seed in enumerate(value):
+        if not isinstance(seed, int) or isinstance(seed, bool):
+            raise Wrong(f"expected a whole number, got {shown(seed)}", at=(number,))
+        if seed in value[:number]:
+            raise Wrong(f"seed {seed} is there twice", at=(number,))
+    return tuple(value)
+
+
+def read_bounds(value: Any) -> Bounds:
+    """Return the bounds of each run. Raises Wrong or Wrongs."""
+    part = validate(BoundsPart, value)
+    given = {"steps": part.steps, "stalled_steps": part.stalled_steps}
+    if part.time is not None:
+        try:
+            given["time_ns"] = read_duration_ns(part.time)
+        except Wrong as wrong:
+            wrong.at = ("time",)
+            raise
+    return Bounds(**{name: bound for name, bound in given.items() if bound is not None})
+
+
+def read_start(value: Any) -> str:
+    """Return the date of the start, as ISO 8601 text. Raises Wrong."""
+    try:
+        if not isinstance(value, str):
+            raise ValueError  # noqa: TRY301, TRY004 - same cure
+        datetime.fromisoformat(value)
+    except ValueError as error:
+        raise Wrong(f"expected a date such as 2030-01-01 or 2030-01-01T09:00:00+00:00, got {shown(value)}") from error
+    return value
+
+
+def _filled(value: Any, number: str) -> Any:
+    if isinstance(value, str):
+        return value.replace("{i}", number)
+    if isinstance(value, dict):
+        return {key: _filled(inner, number) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, number) for inner in value]
+    return value

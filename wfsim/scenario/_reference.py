@@ -1,0 +1,105 @@
+"""Python references in a scenario file: ``module:attribute`` or ``file.py:attribute``."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path as FilePath
+from types import ModuleType
+from typing import Any
+
+from wfsim.scenario._problems import Wrong, nearest
+
+_FORM = 'write "module:attribute", or "file.py:attribute" with a path relative to this file'
+
+
+def load_reference(text: Any, folder: FilePath) -> Any:
+    """Return what a reference names. Files are looked up from ``folder``, modules from there and as Python does.
+
+    A file is executed anew each time, so that no scenario sees what another left in its globals.
+    Raises Wrong if there is no such file, module or attribute, or if importing it fails.
+    """
+    if not isinstance(text, str) or text.count(":") != 1 or not all(text.split(":")):
+        raise Wrong(f"expected a Python reference, got {_shown(text)}; {_FORM}")
+    where, attribute = text.split(":")
+    module = _load_file(folder / where, where) if where.endswith(".py") else _load_module(where, folder)
+    found: Any = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            names = [name for name in vars(found) if not name.startswith("_")] if hasattr(found, "__dict__") else []
+            raise Wrong(f"{where} has no attribute {attribute!r}", suggestion=_near(attribute, names, where))
+        found = getattr(found, part)
+    return found
+
+
+def load_error(text: Any, folder: FilePath) -> type[Exception]:
+    """Return an exception class: a built-in one by its name, another by a reference. Raises Wrong."""
+    if isinstance(text, str) and ":" in text:
+        found = load_reference(text, folder)
+    else:
+        found = getattr(builtins, text, None) if isinstance(text, str) else None
+    if isinstance(found, type) and issubclass(found, Exception):
+        return found
+    names = [name for name, value in vars(builtins).items() if _is_error(value)]
+    raise Wrong(
+        f"{_shown(text)} is no exception; name a built-in one, such as ConnectionError, or write module:Class",
+        suggestion=nearest(text, names),
+    )
+
+
+def _is_error(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Exception) and not issubclass(value, Warning)
+
+
+def _load_file(path: FilePath, shown: str) -> ModuleType:
+    if not path.is_file():
+        siblings = sorted(other.name for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
+        suggestion = nearest(path.name, siblings)
+        raise Wrong(f"there is no file {shown}", suggestion=suggestion)
+    name = f"scenario.{path.resolve().parent.name}.{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None, "a path that ends in .py always has a loader"
+    assert spec.loader is not None, "a path that ends in .py always has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up while it is executed
+    with _importable(path.parent, shown):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _load_module(name: str, folder: FilePath) -> ModuleType:
+    with _importable(folder, name):
+        return importlib.import_module(name)
+
+
+@contextmanager
+def _importable(folder: FilePath, shown: str) -> Iterator[None]:
+    """Let imports find ``folder`` and the current directory; turn whatever goes wrong into one problem."""
+    before = list(sys.path)
+    sys.path[:0] = [str(folder), ""]
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        what = f"there is no module {error.name}" if error.name == shown else f"importing {shown} failed: {error}"
+        raise Wrong(what) from error
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno
+        at = FilePath(error.filename or shown if isinstance(error, SyntaxError) else frames[-1].filename).name
+        raise Wrong(f"importing {shown} failed: {type(error).__name__}: {error} ({at}, line {line})") from error
+    finally:
+        sys.path[:] = before
+
+
+def _near(attribute: str, names: list[str], where: str) -> str:
+    close = nearest(attribute, names)
+    return f"{where}:{close}" if close else ""
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else repr(value)

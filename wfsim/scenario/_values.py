@@ -1,0 +1,101 @@
+"""The values that a file writes in its own way: durations, distributions, and selectors of attempts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from wfsim.errors import DurationError, WfsimError
+from wfsim.kernel import Distribution, constant, empirical, exponential, lognormal, uniform
+from wfsim.scenario._problems import Wrong, unknown
+from wfsim.units import parse_duration
+
+_DISTRIBUTIONS: dict[str, tuple[Callable[..., Distribution], tuple[str, ...]]] = {
+    "constant": (constant, ("duration",)),
+    "uniform": (uniform, ("low", "high")),
+    "exponential": (exponential, ("mean",)),
+    "lognormal": (lognormal, ("median", "sigma")),
+    "empirical": (empirical, ("samples", "weights")),
+}
+_RANGE = re.compile(r"(.+?)\s*\.\.\s*(.+)")
+_HOW = 'write a duration ("20ms"), a range ("20ms..60ms"), or one of these with its parameters'
+
+
+def read_duration_ns(value: Any) -> int:
+    """Return a duration in nanoseconds: text with a unit, or a number of seconds. Raises Wrong."""
+    if not isinstance(value, str | int | float):
+        raise Wrong(f"expected a duration such as 250ms, got {_what(value)}")
+    try:
+        return parse_duration(value)
+    except DurationError as error:
+        raise Wrong(str(error)) from error
+
+
+def read_distribution(value: Any) -> Distribution:
+    """Return a distribution of durations. Raises Wrong.
+
+    A plain duration is constant, ``20ms..60ms`` is uniform; otherwise a mapping names the distribution,
+    with its parameters by name, or in order, or (if there is but one) alone.
+    """
+    if isinstance(value, str) and (bounds := _RANGE.fullmatch(value)):
+        return _make("uniform", {"low": bounds[1], "high": bounds[2]}, ())
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        read_duration_ns(value)  # for the problem in words
+        return constant(value)
+    if not isinstance(value, dict) or len(value) != 1:
+        raise Wrong(f"expected a distribution, got {_what(value)}; {_HOW}", allowed=_DISTRIBUTIONS)
+    name, given = next(iter(value.items()))
+    if name not in _DISTRIBUTIONS:
+        raise unknown("distribution", name, _DISTRIBUTIONS, at=(name,), key=True)
+    return _make(name, _parameters(name, given), (name,))
+
+
+def _parameters(name: str, given: Any) -> dict[str, Any]:
+    names = _DISTRIBUTIONS[name][1]
+    if isinstance(given, dict):
+        for key in given:
+            if key not in names:
+                raise unknown("parameter", key, names, at=(name, key), key=True)
+        return given
+    if name == "empirical" and isinstance(given, list):
+        return {"samples": given}
+    values = given if isinstance(given, list) else [given]
+    if len(values) > len(names):
+        raise Wrong(f"{name} takes {' and '.join(names)}, got {len(values)} values", at=(name,))
+    return dict(zip(names, values, strict=False))
+
+
+def _make(name: str, parameters: dict[str, Any], at: tuple[str, ...]) -> Distribution:
+    make, names = _DISTRIBUTIONS[name]
+    missing = [one for one in names if one not in parameters and one != "weights"]
+    if missing:
+        raise Wrong(f"{name} needs {' and '.join(missing)}", at=at)
+    for key, value in parameters.items():
+        _check(key, value, at)
+    try:
+        return make(*(parameters[one] for one in names if one in parameters))
+    except (WfsimError, TypeError, ValueError) as error:
+        raise Wrong(str(error), at=at) from error
+
+
+def _check(key: str, value: Any, at: tuple[str, ...]) -> None:
+    """Check one parameter before the kernel sees it, so that the problem has its own place."""
+    if key in {"weights", "samples"}:
+        if not isinstance(value, list) or not value:
+            raise Wrong(f"{key} must be a list, got {_what(value)}", at=at)
+        return
+    if key == "sigma":
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise Wrong(f"sigma must be a number, got {_what(value)}", at=(*at, key))
+        return
+    try:
+        read_duration_ns(value)
+    except Wrong as wrong:
+        raise Wrong(wrong.problem, at=(*at, key) if at else ()) from wrong
+
+
+def _what(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    return {dict: "a mapping", list: "a list"}.get(type(value), repr(value))

@@ -1,0 +1,14 @@
+"""Flows: they arrange steps. A saga runs steps in a row and undoes them; a DAG runs tasks as soon as it may.
+
+A flow is an ordinary object with a coroutine method ``run``: the same object runs in production on a plain
+asyncio loop and under faults in virtual time. A policy, such as a retry, wraps one step; a flow knows a policy by the
+:class:`Policy` protocol alone.
+"""
+
+from __future__ import annotations
+
+from wfsim.workflows._dag import DAGWorkflow, Task
+from wfsim.workflows._policy import Policy
+from wfsim.workflows._saga import Context, Saga, Step
+
+__all__ = ["Context", "DAGWorkflow", "Policy", "Saga", "Step", "Task"]

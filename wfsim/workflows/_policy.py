@@ -1,0 +1,93 @@
+"""What a flow knows of the policies that wrap its steps, and the one it falls back on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+from wfsim.errors import DesignError, RetriesExhausted
+from wfsim.kernel import cause_of, event, perform, sleep
+from wfsim.units import NS_PER_SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Attempt(Protocol[T_co]):
+    """One more try of a step: ``number`` counts from 1, ``cause`` is the operation that made it necessary."""
+
+    def __call__(self, number: int, cause: int | None = None, /) -> Awaitable[T_co]: ...
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """What wraps a step: it decides whether and when the step is tried (again)."""
+
+    def describe(self) -> dict[str, Any]:
+        """Give the policy as plain data, for the history: a checker judges by it."""
+
+    async def run(self, attempt: Attempt[T], *, design: str, name: str) -> T:
+        """Try the step ``name`` of ``design`` by ``await attempt(1)``, ``await attempt(2, cause)`` and so on."""
+
+
+class ThreeTries:
+    """Three tries a tenth of a second apart: what a compensation gets that names no policy.
+
+    An effect that stays behind is worse than a short wait, so a compensation is never tried only once by accident.
+    """
+
+    attempts = 3
+    delay_ns = NS_PER_SECOND // 10
+
+    def describe(self) -> dict[str, Any]:
+        return {"attempts": self.attempts, "backoff": "fixed", "delay_ns": self.delay_ns}
+
+    async def run(self, attempt: Attempt[T], *, design: str, name: str) -> T:
+        number, cause = 1, None
+        while True:
+            try:
+                return await attempt(number, cause)
+            except Exception as error:
+                cause = cause_of(error)
+                last = number == self.attempts
+                outcome = {"gave_up": "attempts"} if last else {"delay_ns": self.delay_ns}
+                data = {"policy": self.describe(), **outcome}
+                event("retry", name, design=design, cause=cause, attempt=number, data=data)
+                if last:
+                    raise RetriesExhausted(number, error, name) from error
+            await sleep(self.delay_ns / NS_PER_SECOND)
+            number += 1
+
+
+def check_policy(policy: object, part: str) -> None:
+    """Raise DesignError if ``policy`` cannot wrap a step; ``part`` says where it was given."""
+    if policy is None or (isinstance(policy, Policy) and not isinstance(policy, type)):
+        return
+    raise DesignError(f"{part} is {policy!r}, which is no policy; write for example retry=Retry(attempts=3)")
+
+
+def perform_under(  # noqa: PLR0913, PLR0917 - what perform takes, and the policy
+    policy: Policy | None,
+    kind: str,
+    design: str,
+    name: str,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    cause: int | None = None,
+) -> Awaitable[Any]:
+    """Perform one step as its policy says; each attempt is an operation of its own, caused by the one before."""
+    if policy is None:
+        return perform(kind, design, name, fn, *args, cause=cause)
+
+    def attempt(number: int, again: int | None = None, /) -> Awaitable[Any]:
+        return perform(kind, design, name, fn, *args, attempt=number, cause=cause if again is None else again)
+
+    return policy.run(attempt, design=design, name=name)
+
+
+def origin_of(error: BaseException) -> int | None:
+    """Give the index of the operation that failed with this error, also if a policy wrapped it; else None."""
+    index = cause_of(error)
+    return cause_of(error.__cause__) if index is None and error.__cause__ is not None else index
