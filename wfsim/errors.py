@@ -129,8 +129,7 @@ class ProcessCrashed(SimulationError):
 
 
 class NondeterminismError(WfsimError):
-    """Two runs of one design with one seed differ: the code holds nondeterminism that wfsim does not
-    control."""
+    """Two runs with one seed differ: the code holds nondeterminism that wfsim does not control."""
 
 
 class ScenarioError(WfsimError):
@@ -141,7 +140,7 @@ class ScenarioError(WfsimError):
     unknown.
     """
 
-    def __init__(  # noqa: PLR0913 - an error message has that many parts
+    def __init__(
         self,
         problem: str,
         file: str = "",

@@ -1,7 +1,7 @@
 """How plugins extend wfsim: new faults, checkers, targets and reporters, known to scenarios by name.
 
-A plugin is a module (or object) with functions of these names, marked with ``hookimpl``, and announced under the
-entry-point group ``wfsim``::
+A plugin is a module (or object) with functions of these names, marked with ``hookimpl``, and announced under
+the entry-point group ``wfsim``::
 
     # brownout.py
     from wfsim.hookspecs import hookimpl
@@ -16,15 +16,16 @@ entry-point group ``wfsim``::
     [project.entry - points.wfsim]
     brownout = "brownout"
 
-Each hook returns a mapping from name to thing, so that nothing is imported twice and a clash of names is found. Import
-this module late: it brings in pluggy, and asking for the plugins looks through all installed distributions.
+Each hook returns a mapping from name to thing, so that nothing is imported twice and a clash of names is
+found. Import this module late: it brings in pluggy, and asking for the plugins looks through all installed
+distributions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pluggy
 
@@ -90,8 +91,9 @@ def load_plugins(*plugins: object) -> Plugins:
             manager.register(plugin)
         manager.check_pending()
     except Exception as error:
-        msg = f"a plugin of entry-point group {GROUP!r} does not load: {type(error).__name__}: {error}"
-        raise WfsimError(msg) from error
+        raise WfsimError(
+            f"a plugin of entry-point group {GROUP!r} does not load: {type(error).__name__}: {error}"
+        ) from error
     hooks = manager.hook
     return Plugins(
         faults=_gather(hooks.wfsim_faults),
@@ -108,15 +110,15 @@ def installed_plugins() -> Plugins:
 
 
 def _gather(hook: pluggy.HookCaller) -> dict[str, Any]:
-    """Merge the answers to one hook, in order of the plugins' names: pluggy's order is that of installation."""
+    """Merge the answers to one hook, in order of the plugins' names (pluggy goes by installation)."""
     found: dict[str, Any] = {}
     owner: dict[str, str] = {}
     for implementation in sorted(hook.get_hookimpls(), key=lambda one: one.plugin_name):
-        for name, thing in implementation.function().items():
+        added = cast("Mapping[str, Any]", implementation.function())
+        for name, thing in added.items():
             if name in found:
                 both = f"{owner[name]!r} and {implementation.plugin_name!r}"
-                msg = f"plugins {both} both name {name!r} in {hook.name}; uninstall one of them"
-                raise WfsimError(msg)
+                raise WfsimError(f"plugins {both} both name {name!r} in {hook.name}; uninstall one of them")
             found[name] = thing
             owner[name] = implementation.plugin_name
     return found

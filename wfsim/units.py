@@ -29,10 +29,12 @@ _NS_PER_UNIT = {
     "s": NS_PER_SECOND,
     "ms": 1_000_000,
     "us": 1_000,
-    "µs": 1_000,
+    "µs": 1_000,  # the micro sign, and below it the Greek letter, which keyboards offer for it
+    "\u03bcs": 1_000,
     "ns": 1,
 }
-_PART = r"(\d+(?:\.\d+)?)\s*(d|h|ms|m|s|us|µs|ns)"
+_UNITS = "|".join(sorted(_NS_PER_UNIT, key=len, reverse=True))  # "ms" is tried before "m"
+_PART = rf"(\d+(?:\.\d+)?)\s*({_UNITS})"
 _FIND_PARTS = re.compile(_PART, re.ASCII)
 _WHOLE = re.compile(rf"{_PART}(?:\s*{_PART})*", re.ASCII)
 _HOW = 'write it as "250ms", "1.5s", "2m", "1h30m" or "3d", or as a number of seconds'
@@ -49,12 +51,11 @@ def parse_duration(value: Duration) -> int:
     if isinstance(value, timedelta):
         return _not_negative(value // timedelta(microseconds=1) * 1_000, value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        msg = f"{value!r} is no duration; {_HOW}"
-        raise DurationError(msg)
-    if not math.isfinite(value):
-        msg = f"{value!r} is no duration, because it is not finite; {_HOW}"
-        raise DurationError(msg)
-    return _not_negative(round(value * NS_PER_SECOND), value)
+        raise DurationError(f"{value!r} is no duration; {_HOW}")
+    ns = value * NS_PER_SECOND
+    if isinstance(ns, float) and not math.isfinite(ns):
+        raise DurationError(f"{value!r} is no duration, because it is not finite; {_HOW}")
+    return _not_negative(round(ns), value)
 
 
 def _parse_text(text: str) -> int:
@@ -64,8 +65,9 @@ def _parse_text(text: str) -> int:
     parts = [(Fraction(number), _NS_PER_UNIT[unit]) for number, unit in _FIND_PARTS.findall(stripped)]
     sizes = [size for _, size in parts]
     if any(size <= following for size, following in pairwise(sizes)):
-        msg = f"{text!r} is no duration: its units must go from the largest to the smallest, each once"
-        raise DurationError(msg)
+        raise DurationError(
+            f"{text!r} is no duration: its units must go from the largest to the smallest, each once"
+        )
     return round(sum((number * size for number, size in parts), Fraction(0)))
 
 
@@ -80,8 +82,7 @@ def _why_not(text: str) -> str:
 
 def _not_negative(ns: int, value: object) -> int:
     if ns < 0:
-        msg = f"{value!r} is no duration, because it is negative"
-        raise DurationError(msg)
+        raise DurationError(f"{value!r} is no duration, because it is negative")
     return ns
 
 

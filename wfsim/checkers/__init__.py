@@ -1,7 +1,7 @@
 """Checkers: each reads a History, and nothing else, and gives a Verdict.
 
-``valid`` is True if the run kept the promise, False if it broke it, and "unknown" if the history holds nothing to judge
-it by: a promise that was never put to the test is not kept.
+``valid`` is True if the run kept the promise, False if it broke it, and "unknown" if the history holds
+nothing to judge it by: a promise that was never put to the test is not kept.
 """
 
 from __future__ import annotations

@@ -38,15 +38,15 @@ class Findings:
         self.judged = 0
 
     def breach(self, message: str, *ops: int | None) -> None:
-        """The promise is broken."""
+        """Note that the promise is broken."""
         self._breaches.append((message, _indexes(ops)))
 
     def doubt(self, message: str, *ops: int | None) -> None:
-        """Whether the promise is kept cannot be known."""
+        """Note that nobody can tell whether the promise is kept."""
         self._doubts.append((message, _indexes(ops)))
 
     def verdict(self, kept: str, nothing: str) -> Verdict:
-        """Sum up: ``kept`` says what held, with {} for the number of cases; ``nothing`` why there was none."""
+        """Sum up: ``kept`` says what held, {} being the number of cases; ``nothing`` why there was none."""
         found = self._breaches or self._doubts
         if found:
             shown = "; ".join(message for message, _ in found[:_SHOWN])

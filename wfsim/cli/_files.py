@@ -35,6 +35,8 @@ def _near(path: Path) -> str:
 
     if not path.parent.is_dir():
         return ""
-    names = sorted(other.name for other in path.parent.iterdir() if other.is_dir() or other.suffix in SUFFIXES)
+    names = sorted(
+        other.name for other in path.parent.iterdir() if other.is_dir() or other.suffix in SUFFIXES
+    )
     close = get_close_matches(path.name, names, n=1)
     return str(path.parent / close[0]) if close else ""

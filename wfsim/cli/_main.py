@@ -1,4 +1,4 @@
-"""The entry: arguments in, exit code out. 0: all is well; 1: an expectation failed; 2: bad input; 130: Ctrl-C."""
+"""The entry: arguments in, exit code out (0 good, 1 an expectation failed, 2 bad input, 130 Ctrl-C)."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ EXIT_INTERRUPTED = 130
 EXIT_PIPE_CLOSED = 141
 
 _RUN = """\
-Plays each scenario with all its seeds in virtual time. Prints the timeline of the run that tells most, a table of the
-runs, and the verdict of every expectation; for a failure, the command that replays it."""
-_EPILOG = """\
-exit code: 0 all expectations met, 1 an expectation failed, 2 bad input"""
+Plays each scenario with all its seeds in virtual time. Prints the timeline of the run that tells most, a
+table of the runs, and the verdict of every expectation; for a failure, the command that replays it."""
+_EPILOG = r"""\ exit code: 0 all expectations met, 1 an expectation failed, 2 bad input"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a letter that the terminal lacks must not end the run
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a letter that the terminal lacks must not end the run
     options = _parser().parse_args(argv)
     try:
         code = _command(options)
@@ -65,21 +66,29 @@ def _command(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="wfsim",
-        description="Break your workflow before production does: run workflow designs in virtual time under faults.",
+        description="Break your workflow before production does: play designs in virtual time under faults.",
         epilog=_EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"wfsim {wfsim.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="play scenario files and judge them", description=_RUN, epilog=_EPILOG)
+    run = commands.add_parser(
+        "run", help="play scenario files and judge them", description=_RUN, epilog=_EPILOG
+    )
     _paths(run)
-    run.add_argument("--seed", type=int, metavar="N", help="play this seed alone, instead of the scenario's seeds")
+    run.add_argument(
+        "--seed", type=int, metavar="N", help="play this seed alone, instead of the scenario's seeds"
+    )
     run.add_argument("--history", metavar="OUT.jsonl", help="save the history of the told run, as JSON Lines")
     how = run.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print one JSON object, for machines")
-    how.add_argument("-q", "--quiet", action="store_true", help="print one line a file, and how to replay failures")
+    how.add_argument(
+        "-q", "--quiet", action="store_true", help="print one line a file, and how to replay failures"
+    )
     how.add_argument("-v", "--verbose", action="store_true", help="print every timeline and table, whole")
     check = commands.add_parser(
-        "check", help="read scenario files and say what is wrong with them", description="Reads files; runs nothing."
+        "check",
+        help="read scenario files and say what is wrong with them",
+        description="Reads files; runs nothing.",
     )
     _paths(check)
     return parser
@@ -87,5 +96,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _paths(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "paths", nargs="+", metavar="PATH", help="a scenario file, or a directory: every .yaml and .yml file in it"
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="a scenario file, or a directory: every .yaml and .yml file in it",
     )

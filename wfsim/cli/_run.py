@@ -8,6 +8,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from wfsim import report
@@ -40,7 +41,7 @@ class RunOptions:
 
 
 def run(options: RunOptions) -> int:
-    """Play all files and return the exit code; what is wrong with one file keeps no other from being played."""
+    """Play all files and return the exit code; one that is wrong keeps no other from being played."""
     files, bad = _find(options.paths)
     if options.history is not None and len(files) != 1:
         print(f"--history saves one run: give one scenario file with it, not {len(files)}", file=sys.stderr)
@@ -67,7 +68,9 @@ def _find(paths: tuple[str, ...]) -> tuple[list[str], dict[str, ScenarioError]]:
     return list(dict.fromkeys(files)), bad
 
 
-def _play(file: str, options: RunOptions, teller: _Json | _Pages, progress: Progress) -> ExperimentResult | None:
+def _play(
+    file: str, options: RunOptions, teller: _Json | _Pages, progress: Progress
+) -> ExperimentResult | None:
     """Play one file; None if it is no good scenario. What users' code prints must not mix with JSON."""
     try:
         with redirect_stdout(sys.stderr if options.json else sys.stdout):
@@ -82,7 +85,7 @@ def _play(file: str, options: RunOptions, teller: _Json | _Pages, progress: Prog
     finally:
         progress.clear()
     if options.history is not None:
-        Path(options.history).write_text(result.telling.run.history.to_jsonl(), encoding="ascii")
+        Path(options.history).write_text(report.telling(result).run.history.to_jsonl(), encoding="ascii")
     teller.tell(file, result)
     return result
 
@@ -126,37 +129,52 @@ def _problem(error: ScenarioError) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class _Pages:
-    """Prints results for people: one file in full, of several those in full that fail."""
+    """Prints results for people; of several files it tells the timelines of those that fail, else of one."""
 
     options: RunOptions
     several: bool
     paper: report.Paper = field(default_factory=lambda: report.Paper(sys.stdout))
     results: list[ExperimentResult] = field(default_factory=list)
     bad_files: int = 0
+    started: float = field(default_factory=monotonic)
 
-    def tell(self, file: str, result: ExperimentResult) -> None:
+    def tell(self, _file: str, result: ExperimentResult) -> None:
         """Print one result."""
         self.results.append(result)
         if self.options.quiet:
-            report.print_line(self.paper, result)
             return
         if len(self.results) > 1:
             self.paper.print()
         in_full = self.options.verbose or not self.several or not result.passed
-        report.print_heading(self.paper, result)
+        report.print_heading(self.paper, result, described=in_full)
         if in_full:
-            report.print_telling(self.paper, result, lines=None if self.options.verbose else report.LINES)
-        report.print_runs(self.paper, result, whole=self.options.verbose)
+            self._timeline(result)
+            report.print_runs(self.paper, result, whole=self.options.verbose)
+            self.paper.print()
         report.print_expectations(self.paper, result)
-        report.print_verdict(self.paper, result)
+        if in_full:
+            report.print_verdict(self.paper, result, monotonic() - self.started)
+            self.started = monotonic()
 
-    def bad(self, file: str, error: ScenarioError) -> None:
+    def _timeline(self, result: ExperimentResult) -> None:
+        report.print_telling(self.paper, result, lines=None if self.options.verbose else report.LINES)
+
+    def bad(self, _file: str, error: ScenarioError) -> None:
         """Say what is wrong with a file."""
         sys.stdout.flush()
         print(error, file=sys.stderr)
         self.bad_files += 1
 
     def end(self) -> None:
-        """Print the totals of several files, or how to replay what failed."""
-        if self.several or (self.options.quiet and self.results):
-            report.print_totals(self.paper, self.results, self.bad_files)
+        """Print what concerns several files: the most telling run if none was told yet, and the totals."""
+        if not self.several and not self.options.quiet:
+            return
+        told = self.options.quiet or self.options.verbose or not all(result.passed for result in self.results)
+        if self.results and not told:
+            result = max(self.results, key=lambda result: report.faults_of(report.telling(result)))
+            self.paper.print()
+            self.paper.print(
+                self.paper.words(f"the most telling of all these: {result.experiment.name}", "bold")
+            )
+            self._timeline(result)
+        report.print_totals(self.paper, self.results, self.bad_files)

@@ -21,7 +21,14 @@ from wfsim.harness._experiment import (
     run,
     run_all,
 )
-from wfsim.harness._judges import completes_within, effect_count, op_count, outcome, success_rate
+from wfsim.harness._judges import (
+    completes_within,
+    effect_count,
+    effect_undone,
+    op_count,
+    outcome,
+    success_rate,
+)
 from wfsim.harness._replay import replay
 from wfsim.harness._run import Run, simulate
 from wfsim.harness._target import Description, DesignTarget, Factory, FunctionTarget, Target, target_of
@@ -48,6 +55,7 @@ __all__ = [
     "compare",
     "completes_within",
     "effect_count",
+    "effect_undone",
     "holds",
     "judge_runs",
     "op_count",

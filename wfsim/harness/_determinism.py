@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wfsim.harness._run import Run, simulate
-from wfsim.history import History
 from wfsim.units import format_duration
+
+if TYPE_CHECKING:
+    from wfsim.history import History, Op
 
 _CAUSES = (
     "Usual causes: iterating a set, ordering by id() or hash(), state that outlives a run (globals, caches), "
@@ -72,7 +75,9 @@ def compare(first: Run, second: Run) -> Determinism:
     step = _step_difference(first, second)
     difference = _op_difference(first.history, second.history) or step or _outcome_difference(first, second)
     if difference is None:
-        message = f"both runs of {first.name} did the same: {len(first.history)} operations, {first.steps} steps"
+        message = (
+            f"both runs of {first.name} did the same: {len(first.history)} operations, {first.steps} steps"
+        )
         return Determinism(True, None, message, (first, second))
     lines = [str(difference)]
     if step is not None and difference is not step:
@@ -87,10 +92,18 @@ def _op_difference(first: History, second: History) -> Difference | None:
     if index is None:
         return None
     times = [history[index].time_ns if index < len(history) else None for history in (first, second)]
-    texts = [str(history[index]) if index < len(history) else None for history in (first, second)]
+    texts = [_told(history[index]) if index < len(history) else None for history in (first, second)]
     if texts[0] == texts[1]:  # the short form hides the difference: show all of it
         texts = [one[index], two[index]]
     return Difference("operation", index, texts[0], texts[1], times[0], times[1])
+
+
+def _told(op: Op) -> str:
+    """Say on one line what an operation was."""
+    where = f" of {op.design}" if op.design and op.design != op.name else ""
+    attempt = f", attempt {op.attempt}" if op.attempt > 1 else ""
+    data = f" {json.dumps(dict(op.data))}" if op.data else ""
+    return f"{op.type} {op.kind} {op.name}{where} in process {op.process}{attempt}{data}"
 
 
 def _step_difference(first: Run, second: Run) -> Difference | None:
@@ -104,7 +117,9 @@ def _step_difference(first: Run, second: Run) -> Difference | None:
 
 
 def _outcome_difference(first: Run, second: Run) -> Difference | None:
-    texts = [f"{run.outcome} {type(run.error).__name__ if run.error else ''}".strip() for run in (first, second)]
+    texts = [
+        f"{run.outcome} {type(run.error).__name__ if run.error else ''}".strip() for run in (first, second)
+    ]
     if texts[0] == texts[1] and first.duration_ns == second.duration_ns:
         return None
     return Difference(

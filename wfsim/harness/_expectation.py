@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from wfsim.units import format_duration
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from wfsim.checkers import Verdict
     from wfsim.harness._run import Run
 
@@ -37,8 +40,14 @@ class Expectation:
 
     def __str__(self) -> str:
         """Read as a scenario file would say it: ``success_rate(at_least=0.9)``."""
-        options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        options = ", ".join(_option(name, value) for name, value in self.options.items())
         return f"{self.name}({options})" if options else self.name
+
+
+def _option(name: str, value: Any) -> str:
+    if name.endswith("_ns"):
+        return f"{name.removesuffix('_ns')}={format_duration(value)}"
+    return f"{name}={value}"
 
 
 def holds(checker: Callable[..., Verdict], **options: Any) -> Expectation:

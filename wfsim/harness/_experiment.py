@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import ProcessCrashed
-from wfsim.harness._expectation import Expectation
 from wfsim.harness._run import START, Run, nemesis_of, run_of
 from wfsim.harness._target import Target, target_of
 from wfsim.harness._workload import Workload
-from wfsim.kernel import Bounds, Simulation, current, sleep, spawn, start_process
-from wfsim.nemesis import Rule
+from wfsim.history import describe_error
+from wfsim.kernel import Bounds, Simulation, cause_of, sleep, start_process
 from wfsim.units import NS_PER_SECOND
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from datetime import datetime
+
     from wfsim.checkers import Verdict
+    from wfsim.harness._expectation import Expectation
     from wfsim.kernel import Process
+    from wfsim.nemesis import Rule
 
 SETTLE_NS = 10 * NS_PER_SECOND
+INSTANCE = "instance"
+"""The kind of operation that stands for one instance of the workload, from its arrival to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Experiment:
 
     name: str
     design: Any
-    workload: Workload = Workload()
+    workload: Workload = field(default_factory=Workload)
     faults: tuple[Rule, ...] = ()
     expectations: tuple[Expectation, ...] = ()
     seeds: tuple[int, ...] = (0,)
@@ -114,8 +118,16 @@ class ExperimentResult:
         return all(result.met is True for result in self.expectations)
 
     @property
+    def unmatched(self) -> tuple[Rule, ...]:
+        """The fault rules that spoke of no fault point of any run: most likely a name in them is misspelt."""
+        missed = [
+            rule for rule in self.experiment.faults if all(rule in run.run.unmatched for run in self.runs)
+        ]
+        return tuple(missed)
+
+    @property
     def telling(self) -> ExperimentRun:
-        """The run to show: one that fails an expectation, else one that shows a break, else the first hit by faults."""
+        """The run to show: one that fails an expectation, else shows a break, else is struck by a fault."""
         failed = [result for result in self.expectations if result.met is not True]
         broken = [result for result in self.expectations if result.expectation.breaks]
         for result in (*failed, *broken):
@@ -172,9 +184,11 @@ def play(experiment: Experiment, seed: int, *, trace: bool = False) -> Run:
     simulation = Simulation(
         seed=seed, start=experiment.start, bounds=experiment.bounds, nemesis=nemesis, trace=trace
     )
-    stage = _Stage(experiment, target_of(experiment.design), nemesis.heal if nemesis else _nothing)
+    heal = nemesis.heal if nemesis else _nothing
+    stage = _Stage(experiment, target_of(experiment.design), simulation, heal)
     outcome = simulation.run(stage.play)
-    return run_of(experiment.name, simulation, outcome, partial(play, experiment, seed, trace=trace))
+    again = partial(play, experiment, seed, trace=trace)
+    return run_of(experiment.name, simulation, outcome, again)
 
 
 def _nothing() -> None:
@@ -187,13 +201,14 @@ class _Stage:
 
     experiment: Experiment
     target: Target
+    simulation: Simulation
     heal: Callable[[], None]
 
     async def play(self) -> Any:
         """Run all instances, heal, settle; return the value(s), or raise the first instance's error."""
         system = await self.target.start()
         healer = self._heal_later()
-        results = [await _ended(process) for process in await self._launch(system)]
+        results = await asyncio.gather(*[watch async for watch in self._launch(system)])
         if healer is not None:
             healer.cancel()
         self.heal()
@@ -203,24 +218,37 @@ class _Stage:
                 raise result.error
         return results[0] if len(results) == 1 else results
 
-    async def _launch(self, system: Any) -> list[Process]:
-        """Start each instance, when it arrives, as a process of its own."""
-        workload = self.experiment.workload
-        name = self.target.describe().name
-        simulation = current()
-        assert simulation is not None, "an experiment plays inside its simulation"
-        processes = []
-        for number, gap_ns in enumerate(workload.gaps_ns(simulation.stream("workload/arrivals")), start=1):
+    async def _launch(self, system: Any) -> AsyncIterator[Awaitable[Any]]:
+        """Start each instance, when it arrives, as a process of its own, and yield what waits for its end."""
+        simulation = self.simulation
+        workload, design = self.experiment.workload, self.target.describe().name
+        gaps_ns = workload.gaps_ns(simulation.stream("workload/arrivals"))
+        for number, gap_ns in enumerate(gaps_ns, start=1):
             if gap_ns:
                 await sleep(gap_ns / NS_PER_SECOND)
-            arguments = workload.arguments(number)
-            processes.append(start_process(f"{name}-{number}", self.target.drive, system, *arguments))
-        return processes
+            name = f"{design}-{number}"
+            instance = simulation.recorder.invoke(INSTANCE, design, name, name, attempt=0)
+            process = start_process(name, self.target.drive, system, *workload.arguments(number))
+            yield asyncio.create_task(self._ended(process, instance), name=f"end of {name}")
+
+    async def _ended(self, process: Process, instance: int) -> Any:
+        """Wait until an instance has ended and record how; return its value, or its error wrapped."""
+        complete = self.simulation.recorder.complete
+        try:
+            value = await process
+        except ProcessCrashed as error:
+            complete("info", instance, data=describe_error(error))
+            return _Failed(error)
+        except Exception as error:  # noqa: BLE001 - an instance may fail in any way
+            complete("fail", instance, cause_of(error), describe_error(error))
+            return _Failed(error)
+        complete("ok", instance)
+        return value
 
     def _heal_later(self) -> Any:
         if self.experiment.heal_after_ns is None:
             return None
-        return spawn(self._heal_at(self.experiment.heal_after_ns / NS_PER_SECOND), name="heal")
+        return asyncio.create_task(self._heal_at(self.experiment.heal_after_ns / NS_PER_SECOND), name="heal")
 
     async def _heal_at(self, seconds: float) -> None:
         await sleep(seconds)
@@ -238,11 +266,3 @@ class _Failed:
     """The error of one instance, kept until all have ended."""
 
     error: BaseException
-
-
-async def _ended(process: Process) -> Any:
-    """Wait until an instance has ended; return its value, or its error wrapped."""
-    try:
-        return await process
-    except (Exception, ProcessCrashed) as error:  # noqa: BLE001 - an instance may fail in any way
-        return _Failed(error)

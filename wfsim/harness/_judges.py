@@ -6,16 +6,18 @@ Like all checkers these are pure functions: of the history, or (``outcome``) of 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from wfsim.checkers import Verdict
-from wfsim.harness._run import Run
+from wfsim.harness._experiment import INSTANCE
 from wfsim.units import format_duration
 
 if TYPE_CHECKING:
+    from wfsim.harness._run import Run
     from wfsim.history import History, Span
 
-INSTANCE = "process"
+_NAMED_MAX = 3
+_ROUNDING = 1e-9
 
 
 def success_rate(history: History, *, at_least: float = 1.0, at_most: float = 1.0) -> Verdict:
@@ -23,31 +25,37 @@ def success_rate(history: History, *, at_least: float = 1.0, at_most: float = 1.
     instances = _instances(history)
     if not instances:
         return Verdict("success_rate", "unknown", "no instance was started", ())
-    failed = [name for name, spans in instances.items() if not _returned(spans)]
+    failed = [instance for instance in instances if instance.outcome != "ok"]
     rate = 1 - len(failed) / len(instances)
     message = f"{len(instances) - len(failed)} of {len(instances)} instances succeeded ({rate:.0%})"
     if failed:
         message += f"; not {_some(failed)}"
-    valid = at_least - 1e-9 <= rate <= at_most + 1e-9
+    valid = at_least - _ROUNDING <= rate <= at_most + _ROUNDING
     wanted = f", expected at least {at_least:.0%}" + (f" and at most {at_most:.0%}" if at_most < 1 else "")
-    ops = tuple(instances[name][-1].index for name in failed)
+    ops = tuple(instance.index for instance in failed)
     return Verdict("success_rate", valid, message if valid else message + wanted, ops)
 
 
 def completes_within(history: History, *, duration_ns: int, percentile: float = 100.0) -> Verdict:
-    """Judge that ``percentile`` percent of the instances end, well or not, within ``duration_ns`` of arrival."""
+    """Judge that ``percentile`` percent of the instances end, well or not, within ``duration_ns``.
+
+    The time of an instance counts from its arrival; restarts after a crash are part of it.
+    """
     instances = _instances(history)
     if not instances:
         return Verdict("completes_within", "unknown", "no instance was started", ())
-    times = {name: _time_ns(spans) for name, spans in instances.items()}
-    late = [name for name, time_ns in times.items() if time_ns > duration_ns]
-    allowed = math.floor(len(times) * (1 - percentile / 100) + 1e-9)
-    slowest = max(times, key=lambda name: times[name])
-    took = "never ended" if math.isinf(times[slowest]) else f"took {format_duration(int(times[slowest]))}"
-    message = f"{slowest}, the slowest of {len(times)}, {took}"
+    late = [instance for instance in instances if _time_ns(instance) > duration_ns]
+    allowed = math.floor(len(instances) * (1 - percentile / 100) + _ROUNDING)
+    slowest = max(instances, key=_time_ns)
+    took = (
+        "never ended"
+        if slowest.duration_ns is None
+        else f"took {format_duration(slowest.duration_ns, decimals=1)}"
+    )
+    message = f"{slowest.name}, the slowest of {len(instances)}, {took}"
     if len(late) > allowed:
         message += f"; {_some(late)} took longer than {format_duration(duration_ns)}"
-    ops = tuple(instances[name][0].index for name in late)
+    ops = tuple(instance.index for instance in late)
     return Verdict("completes_within", len(late) <= allowed, message, ops)
 
 
@@ -64,11 +72,37 @@ def effect_count(
     return _counted("effect_count", f"effect {name}", found, (exactly, at_least, at_most))
 
 
+def effect_undone(history: History, *, name: str, by: str) -> Verdict:
+    """Judge that each effect ``name`` was followed, for the same key, by an effect ``by`` that undoes it.
+
+    It looks at the world alone: also at what happened without the orchestrator's knowledge.
+    """
+    done, undone = history.where(kind="effect", name=name), list(history.where(kind="effect", name=by))
+    if not done:
+        return Verdict(
+            "effect_undone", "unknown", f"effect {name} never happened, so there was nothing to undo", ()
+        )
+    left = []
+    for op in done:
+        match = next(
+            (one for one in undone if one.index > op.index and one.data["key"] == op.data["key"]), None
+        )
+        if match is None:
+            left.append(op)
+        else:
+            undone.remove(match)
+    of = ", ".join(str(op.data["key"]) for op in left[:_NAMED_MAX] if op.data["key"] is not None)
+    message = f"{len(done) - len(left)} of {len(done)} effects {name} were undone by {by}"
+    if left and of:
+        message += f"; not that of {of}" + (" and others" if len(left) > _NAMED_MAX else "")
+    return Verdict("effect_undone", not left, message, tuple(op.index for op in left))
+
+
 def op_count(
     history: History,
     *,
     kind: str | None = None,
-    type: str | None = None,  # noqa: A002 - the operation's own word
+    type: str | None = None,
     name: str | None = None,
     process: str | None = None,
     exactly: int | None = None,
@@ -81,16 +115,19 @@ def op_count(
     return _counted("op_count", what, tuple(op.index for op in found), (exactly, at_least, at_most))
 
 
-def outcome(run: Run, *, expected: str = "ok", error: str | None = None) -> Verdict:
+Expected = Literal["ok", "error", "crashed", "deadlock", "livelock", "max_time", "max_steps"]
+
+
+def outcome(run: Run, *, expected: Expected = "ok", error: str | None = None) -> Verdict:
     """Judge how the run ended: "ok", "error", "crashed", "deadlock", "livelock", "max_time", "max_steps".
 
-    It is "error" when an instance raised; ``error`` then is the name of the exception's class, or of one of its bases.
+    It is "error" when an instance raised; ``error`` then is the name of the exception's class, or of a base.
     """
     names = [cls.__name__ for cls in type(run.error).__mro__] if run.error else []
     valid = run.outcome == expected and (error is None or error in names)
     message = f"the run ended with outcome {run.outcome}"
     if run.error is not None:
-        message += f" ({type(run.error).__name__}: {run.error})"
+        message += f" ({': '.join(filter(None, (type(run.error).__name__, str(run.error))))})"
     if not valid:
         message += f", expected {expected}" + (f" with {error}" if error else "")
     return Verdict("outcome", valid, message, ())
@@ -99,23 +136,14 @@ def outcome(run: Run, *, expected: str = "ok", error: str | None = None) -> Verd
 outcome.judges_run = True  # type: ignore[attr-defined]
 
 
-def _instances(history: History) -> dict[str, list[Span]]:
-    """Group the spans of the workload's instances by process; a restarted process has several."""
-    found: dict[str, list[Span]] = {}
-    for span in history.spans():
-        if span.kind == INSTANCE:
-            found.setdefault(span.process, []).append(span)
-    return found
+def _instances(history: History) -> list[Span]:
+    """Return each instance of the workload, from its arrival to its last end, restarts included."""
+    return [span for span in history.spans() if span.kind == INSTANCE]
 
 
-def _returned(spans: list[Span]) -> bool:
-    return any(span.outcome == "ok" for span in spans)
-
-
-def _time_ns(spans: list[Span]) -> float:
-    """How long an instance took from its arrival to its last end; infinite if it never ended."""
-    end_ns = spans[-1].end_ns
-    return math.inf if end_ns is None else end_ns - spans[0].start_ns
+def _time_ns(instance: Span) -> float:
+    """How long an instance took; infinite if it never ended."""
+    return math.inf if instance.duration_ns is None else instance.duration_ns
 
 
 def _counted(
@@ -136,7 +164,8 @@ def _wanted(exactly: int | None, at_least: int | None, at_most: int | None) -> s
     return " and ".join(f"{word} {bound}" for word, bound in parts if bound is not None)
 
 
-def _some(names: list[str]) -> str:
+def _some(instances: list[Span]) -> str:
     """Name the first few and count the rest."""
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"  # noqa: PLR2004 - a few
+    shown = ", ".join(instance.name for instance in instances[:_NAMED_MAX])
+    rest = len(instances) - _NAMED_MAX
+    return shown if rest <= 0 else f"{shown} and {rest} more"

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from wfsim.errors import SimulationError
+from wfsim.errors import DesignError, SimulationError
 from wfsim.kernel import Bounds, Outcome, Simulation, Waiting
 from wfsim.nemesis import Rule, Rules
-from wfsim.units import NS_PER_SECOND, parse_duration
+from wfsim.units import NS_PER_SECOND, Duration, parse_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
     from wfsim.checkers import Verdict
     from wfsim.history import History
 
 START = "2030-01-01T00:00:00+00:00"
 """The date on the wall clock when a simulation starts, unless told otherwise."""
 
-Duration = str | float | timedelta
 TraceStep = tuple[int, str, str]
 
 
@@ -29,7 +30,8 @@ class Run:
 
     ``outcome`` is "ok", "error", "crashed", "deadlock", "livelock", "max_time" or "max_steps";
     ``value`` what the main function returned, ``error`` what it raised (or what ended the run).
-    ``waiting`` names each task that still waited when the run ended, with the line it waits in.
+    ``waiting`` names each task that still waited when the run ended, with the line it waits in;
+    ``unmatched`` the fault rules that spoke of no fault point of the run, most likely by a misspelt name.
     Two runs with equal ``fingerprint`` wrote the same history, byte for byte.
     """
 
@@ -42,6 +44,7 @@ class Run:
     seed: int
     steps: int
     waiting: tuple[Waiting, ...] = ()
+    unmatched: tuple[Rule, ...] = ()
     trace: Sequence[TraceStep] = field(default=(), repr=False)
     again: Callable[[], Run] | None = field(default=None, repr=False, compare=False)
 
@@ -123,9 +126,15 @@ def bounds_of(time: Duration | None, steps: int | None, stalled_steps: int | Non
 def main_of(main: Any) -> Callable[..., Any]:
     """Return the function to run: a design's ``run``, or the function itself."""
     function = getattr(main, "run", main)
+    if inspect.iscoroutine(main):
+        main.close()  # else Python warns that it was never awaited
+        raise DesignError(
+            f"{main.__name__}() was called already; pass the function itself, then its arguments"
+        )
     if not callable(function):
-        problem = f"cannot simulate {main!r}: it is neither a function nor a design with a run method"
-        raise TypeError(f"{problem}; pass the function itself, not the coroutine that calling it returns")
+        raise DesignError(
+            f"cannot simulate {main!r}: it is neither a function nor a design with a run method"
+        )
     return function  # type: ignore[no-any-return]
 
 
@@ -147,6 +156,7 @@ def run_of(name: str, simulation: Simulation, outcome: Outcome, again: Callable[
         seed=simulation.seed,
         steps=outcome.steps,
         waiting=outcome.waiting,
+        unmatched=simulation.nemesis.unmatched() if isinstance(simulation.nemesis, Rules) else (),
         trace=tuple(getattr(simulation, "trace", None) or ()),
         again=again,
     )

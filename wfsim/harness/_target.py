@@ -2,18 +2,20 @@
 
 A target is used like this, once for each run, inside the simulation::
 
-    system = await target.start()                  # a fresh world: no state of an earlier run
-    await target.drive(system, *arguments)         # once per instance, each in a process of its own
+    system = await target.start()  # a fresh world: no state of an earlier run
+    await target.drive(system, *arguments)  # once per instance, each in a process of its own
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from wfsim.errors import DesignError
 from wfsim.kernel import call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class FunctionTarget:
     name: str = ""
 
     def describe(self) -> Description:
-        """A function is known by its name alone."""
+        """Return the function's name; nothing else is known of it."""
         return Description(self.name or getattr(self.function, "__name__", "function"), "function")
 
     async def start(self) -> Any:

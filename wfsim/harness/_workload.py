@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import DesignError
-from wfsim.kernel import Distribution, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from wfsim.kernel import Distribution, Stream
 
 
 @dataclass(frozen=True, slots=True)

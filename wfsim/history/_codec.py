@@ -1,7 +1,7 @@
 """A history as JSON Lines.
 
-Fields stand in a fixed order; what is None or empty is left out. The lines are put together by hand, because the bytes
-are hashed for every run and this takes a third of the time of ``json.dumps``.
+Fields stand in a fixed order; what is None or empty is left out. The lines are put together by hand, because
+the bytes are hashed for every run and this takes a third of the time of ``json.dumps``.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def encode(records: Iterable[Record]) -> str:
 def _line(record: Record) -> str:
     index, time_ns, op_type, kind, design, name, process, attempt, parent, cause, invoke, data = record
     head = (
-        f'{{"index":{index},"time_ns":{time_ns},"type":"{op_type}","kind":{quote(kind)},"design":{quote(design)}'
-        f',"name":{quote(name)},"process":{quote(process)},"attempt":{attempt}'
+        f'{{"index":{index},"time_ns":{time_ns},"type":"{op_type}","kind":{quote(kind)}'
+        f',"design":{quote(design)},"name":{quote(name)},"process":{quote(process)},"attempt":{attempt}'
     )
     parent_part = "" if parent is None else f',"parent":{parent}'
     cause_part = "" if cause is None else f',"cause":{cause}'
@@ -61,16 +61,14 @@ def decode(text: str) -> list[Record]:
         try:
             records.append(_record(line, len(records)))
         except ValueError as error:
-            msg = f"line {number} of the history: {error}"
-            raise HistoryError(msg) from None
+            raise HistoryError(f"line {number} of the history: {error}") from None
     return records
 
 
 def _record(line: str, index: int) -> Record:
     fields = json.loads(line, parse_constant=_no_constant)
     if not isinstance(fields, dict):
-        msg = "a JSON object is expected"
-        raise ValueError(msg)  # noqa: TRY004 - one kind of error for a wrong line
+        raise ValueError("a JSON object is expected")  # noqa: TRY004 - one kind of error for a wrong line
     _check_fields(fields)
     _check_values(fields, index)
     return cast(
@@ -79,8 +77,7 @@ def _record(line: str, index: int) -> Record:
 
 
 def _no_constant(name: str) -> NoReturn:
-    msg = f"{name} is no JSON value"
-    raise ValueError(msg)
+    raise ValueError(f"{name} is no JSON value")
 
 
 def _check_fields(fields: dict[str, Any]) -> None:
@@ -99,12 +96,11 @@ def _check_fields(fields: dict[str, Any]) -> None:
 
 def _check_values(fields: dict[str, Any], index: int) -> None:
     if fields["index"] != index:
-        msg = f"index {fields['index']} where {index} is due; a line is missing, doubled or out of order"
-        raise ValueError(msg)
+        raise ValueError(
+            f"index {fields['index']} where {index} is due; a line is missing, doubled or out of order"
+        )
     if fields["type"] not in OP_TYPES:
-        msg = f"type {fields['type']!r} is unknown; known are {', '.join(OP_TYPES)}"
-        raise ValueError(msg)
+        raise ValueError(f"type {fields['type']!r} is unknown; known are {', '.join(OP_TYPES)}")
     for name in _REFERENCES:
         if name in fields and not 0 <= fields[name] < index:
-            msg = f"{name} {fields[name]} must be the index of an earlier operation"
-            raise ValueError(msg)
+            raise ValueError(f"{name} {fields[name]} must be the index of an earlier operation")

@@ -61,23 +61,23 @@ class History(Sequence[Op]):
         return map(self._at, range(len(self._records)))
 
     def __eq__(self, other: object) -> bool:
-        return self._records == other._records if isinstance(other, History) else NotImplemented
+        return self.fingerprint() == other.fingerprint() if isinstance(other, History) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(self.fingerprint())
 
     def __repr__(self) -> str:
-        return f"<History of {len(self)} ops, {self.fingerprint()[:12]}>"
+        return f"<History of {len(self)} ops>"
 
     def __reduce__(self) -> tuple[type[History], tuple[tuple[Record, ...]]]:
         return History, (self._records,)
 
     # -- questions --
 
-    def where(  # noqa: PLR0913 - one filter for each field
+    def where(
         self,
         *,
-        type: OpType | None = None,  # noqa: A002 - the field's own name
+        type: OpType | None = None,
         kind: str | None = None,
         design: str | None = None,
         name: str | None = None,
@@ -108,7 +108,7 @@ class History(Sequence[Op]):
         return tuple(map(self._at, self._children.get(self._checked(index), ())))
 
     def within(self, index: int) -> tuple[Op, ...]:
-        """Give all operations inside this invoke, at any depth, in order; neither itself nor its completion."""
+        """Give all operations inside this invoke, at any depth; neither itself nor its completion."""
         inside = list(self._children.get(self._checked(index), ()))
         for nested in inside:  # grows while it is walked
             inside.extend(self._children.get(nested, ()))
@@ -149,8 +149,9 @@ class History(Sequence[Op]):
     def _checked(self, index: int) -> int:
         if 0 <= index < len(self._records):
             return index
-        msg = f"the history holds no operation {index}; it has {len(self._records)}, counted from 0"
-        raise HistoryError(msg)
+        raise HistoryError(
+            f"the history holds no operation {index}; it has {len(self._records)}, counted from 0"
+        )
 
     @cached_property
     def _completions(self) -> dict[int, int]:
@@ -174,10 +175,6 @@ class History(Sequence[Op]):
 
     def to_jsonl(self) -> str:
         """Write one JSON object a line, one line an operation; the same text on every machine and Python."""
-        return self._jsonl
-
-    @cached_property
-    def _jsonl(self) -> str:
         return encode(self._records)
 
     @classmethod
@@ -186,7 +183,7 @@ class History(Sequence[Op]):
         return cls(decode(text))
 
     def fingerprint(self) -> str:
-        """Give the SHA-256 of the history's JSON Lines, in hex: equal if and only if the runs were the same."""
+        """Give the SHA-256 of the JSON Lines, in hex: the same run, the same fingerprint, and only then."""
         return self._fingerprint
 
     @cached_property

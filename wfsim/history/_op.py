@@ -14,8 +14,8 @@ OpType: TypeAlias = Literal["invoke", "ok", "fail", "info"]
 
 OP_TYPES: Final = ("invoke", "ok", "fail", "info")
 
-# What the recorder writes: the fields of an Op in their order, with None for empty data. A tuple costs a tenth of an
-# Op to make, and one that holds only numbers and texts is invisible to the garbage collector.
+# What the recorder writes: the fields of an Op in their order, with None for empty data. A tuple costs a
+# tenth of an Op to make, and one that holds only numbers and texts is invisible to the garbage collector.
 Record: TypeAlias = tuple[
     int,
     int,
@@ -36,8 +36,8 @@ Record: TypeAlias = tuple[
 class Op:
     """One operation, or one half of it: the call (``invoke``) or its end (``ok``, ``fail``, ``info``).
 
-    The words are Jepsen's. ``info`` means that the outcome is unknown; an ``info`` that completes no invoke is a bare
-    fact, such as an effect in the world, a fault or a crash.
+    The words are Jepsen's. ``info`` means that the outcome is unknown; an ``info`` that completes no invoke
+    is a bare fact, such as an effect in the world, a fault or a crash.
     """
 
     index: int
@@ -46,8 +46,8 @@ class Op:
     """Virtual time since the start of the run."""
     type: OpType
     kind: str
-    """What sort of thing happened: ``saga``, ``forward``, ``compensate``, ``dag``, ``task``, ``retry``, ``effect``,
-    ``fault``, ``process``, or a word of the user's own."""
+    """What sort of thing happened: ``saga``, ``forward``, ``compensate``, ``dag``, ``task``, ``retry``,
+    ``effect``, ``fault``, ``process``, or a word of the user's own."""
     design: str
     """The name of the design, such as ``checkout``; empty if there is none."""
     name: str

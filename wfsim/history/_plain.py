@@ -1,8 +1,8 @@
 """Whatever a user passes, made plain JSON at the moment it is recorded.
 
-At that moment, because the value may change later; and never by ``repr``, because an address in memory is different in
-every run. The bounds keep a careless ``data=`` (a whole data frame, a structure that contains itself) from filling the
-history.
+At that moment, because the value may change later; and never by ``repr``, because an address in memory is
+different in every run. The bounds keep a careless ``data=`` (a whole data frame, a structure that contains
+itself) from filling the history.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ to_json: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allo
 """The one spelling of a value: ASCII, so that its bytes are the same everywhere, and no spaces."""
 
 _sortable: Final = json.JSONEncoder(sort_keys=True).encode
-_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
+_ADDRESS = re.compile(r"(?<= at )0x[0-9a-fA-F]+")
 _AS_TEXT = (Decimal, UUID, PurePath, timedelta)
 
 
@@ -83,7 +83,7 @@ class _Plainer:
     def __init__(self) -> None:
         self._items = 0
 
-    def value(self, value: Any, depth: int) -> Any:  # noqa: ANN401 - any value is the point
+    def value(self, value: Any, depth: int) -> Any:
         kind = type(value)
         if kind is str:
             return value if len(value) <= TEXT_MAX else _cut(value)
@@ -103,11 +103,11 @@ class _Plainer:
         if isinstance(value, list | tuple):
             return self._sequence(value, depth)
         if isinstance(value, AbstractSet):
-            return sorted((self.value(item, depth + 1) for item in value), key=_sortable)
+            return self._set(value, depth)
         if isinstance(value, BaseException):
             return describe_error(value)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+            value = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
         return self.mapping(value, depth) if isinstance(value, Mapping) else _leaf(value)
 
     def mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
@@ -128,7 +128,12 @@ class _Plainer:
             plain.append(self.value(item, depth + 1))
         return plain
 
-    def _key(self, key: Any, depth: int) -> str:  # noqa: ANN401
+    def _set(self, value: AbstractSet[Any], depth: int) -> list[Any]:
+        # Each item by a conversion of its own: one shared count would cut off by the order of the set.
+        items = sorted((_Plainer().value(item, depth + 1) for item in value), key=_sortable)
+        return self._sequence(items, depth)
+
+    def _key(self, key: Any, depth: int) -> str:
         plain = self.value(key, depth + 1)
         return plain if isinstance(plain, str) else to_json(plain)
 

@@ -18,8 +18,9 @@ __all__ = ["Recorder"]
 class Recorder:
     """Writes down what happens, in the order it happens, with the time read from ``now_ns``.
 
-    Each method returns the index of what it wrote, to be used as ``parent``, ``cause`` or ``invoke`` later on. A
-    record costs a few hundred nanoseconds, since it only appends a tuple; names come when somebody reads.
+    Each method returns the index of what it wrote, to be used as ``parent``, ``cause`` or ``invoke`` later
+    on. A record costs a few hundred nanoseconds, since it only appends a tuple; names come when somebody
+    reads.
     """
 
     __slots__ = ("_append", "_now_ns", "_records")
@@ -32,7 +33,7 @@ class Recorder:
     def __len__(self) -> int:
         return len(self._records)
 
-    def invoke(  # noqa: PLR0913 - one argument for each field of the operation
+    def invoke(
         self,
         kind: str,
         design: str,
@@ -46,27 +47,15 @@ class Recorder:
         """Record that an operation begins."""
         index = len(self._records)
         plain = plain_data(data) if data else None
+        now = self._now_ns()
         self._append(
-            (
-                index,
-                self._now_ns(),
-                "invoke",
-                kind,
-                design,
-                name,
-                process,
-                attempt,
-                parent,
-                cause,
-                None,
-                plain,
-            )
+            (index, now, "invoke", kind, design, name, process, attempt, parent, cause, None, plain),
         )
         return index
 
     def complete(
         self,
-        type: Literal["ok", "fail", "info"],  # noqa: A002 - the field's own name
+        type: Literal["ok", "fail", "info"],
         invoke: int,
         cause: int | None = None,
         data: Mapping[str, Any] | None = None,
@@ -76,12 +65,11 @@ class Recorder:
         index = len(records)
         _, _, _, kind, design, name, process, attempt, parent, _, _, _ = records[invoke]
         plain = plain_data(data) if data else None
-        self._append(
-            (index, self._now_ns(), type, kind, design, name, process, attempt, parent, cause, invoke, plain)
-        )
+        now = self._now_ns()
+        self._append((index, now, type, kind, design, name, process, attempt, parent, cause, invoke, plain))
         return index
 
-    def event(  # noqa: PLR0913
+    def event(
         self,
         kind: str,
         design: str,
@@ -95,9 +83,8 @@ class Recorder:
         """Record a bare fact (type ``info``): something happened that is no call."""
         index = len(self._records)
         plain = plain_data(data) if data else None
-        self._append(
-            (index, self._now_ns(), "info", kind, design, name, process, attempt, parent, cause, None, plain)
-        )
+        now = self._now_ns()
+        self._append((index, now, "info", kind, design, name, process, attempt, parent, cause, None, plain))
         return index
 
     def history(self) -> History:

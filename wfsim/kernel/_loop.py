@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from wfsim.errors import RealIOError
 from wfsim.kernel._environment import CURRENT_TASKS, Environment, Item
-from wfsim.kernel._tasks import Driven, LightTask, Task
+from wfsim.kernel._tasks import Driven, Future, LightTask, Task
 from wfsim.units import NS_PER_SECOND
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from wfsim.kernel._simulation import Simulation
 
-_sleep_is_over = futures._set_result_unless_cancelled  # type: ignore[attr-defined]
 _wakeup = Driven._wakeup
 _eager_task_factory = getattr(asyncio, "eager_task_factory", None)
 
@@ -56,6 +55,7 @@ class Handle(events.Handle):
             loop._run_timed(self)
         else:
             self._run()
+        self = None  # type: ignore[assignment]  # noqa: PLW0642  (breaks the cycle through an error's traceback)
 
     def _fail(self, error: BaseException) -> None:
         raise error
@@ -75,52 +75,7 @@ class TimerHandle(events.TimerHandle):
             return
         self._scheduled = False
         Handle._enter(self, None, None)  # type: ignore[arg-type]
-
-
-class _SleepHandle(Item):
-    """The end of an `asyncio.sleep`: resolves its future; what `call_later` returns for it."""
-
-    __slots__ = ("_future", "_loop", "_result", "_when_ns")
-
-    def __init__(self, loop: VirtualLoop, when: int, future: asyncio.Future[Any], result: Any) -> None:
-        self._loop = loop  # type: ignore[misc]
-        self._when_ns = when
-        self._future = future
-        self._result = result
-
-    def _enter(self, _send: None, _value: None) -> None:
-        if not self._loop._awake:
-            self._loop._ready.append(self)
-        elif not self._future.done():
-            CURRENT_TASKS.pop(self._loop, None)
-            self._future.set_result(self._result)
-
-    def cancel(self) -> None:
-        """Called by `asyncio.sleep` itself when it ends, however it ends."""
-        if not self._future.done() or self._future.cancelled():
-            self._loop.environment.remove(self._when_ns, self)
-            self._future = _DONE
-
-    def cancelled(self) -> bool:
-        """Whether the sleep was given up."""
-        return self._future is _DONE
-
-    def when(self) -> float:
-        """The time at which the sleep ends, as `loop.time()` counts."""
-        return self._when_ns / NS_PER_SECOND
-
-
-class _Done:
-    """Stands for a future that nobody waits for any more."""
-
-    def done(self) -> bool:
-        return True
-
-    def cancelled(self) -> bool:
-        return True
-
-
-_DONE: Any = _Done()
+        self = None  # type: ignore[assignment]  # noqa: PLW0642
 
 
 class _WakingQueue(deque[Any]):
@@ -151,9 +106,10 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._bridge = None if simulation is None else simulation.bridge
         self._generator_owner: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
         self._ready: deque[Any] = deque()
-        self._tasks: dict[Driven, None] = {}
+        self._tasks: dict[int, Driven] = {}
         self._unawaited: dict[LightTask, BaseException] = {}
         self._next_task_number = count(1).__next__
+        self._next_future_number = count(1).__next__
         self.spawn: Callable[[Coroutine[Any, Any, Any]], LightTask] = partial(LightTask, loop=self)
         self._awake = False
         self._clock_resolution = 1 / NS_PER_SECOND
@@ -187,10 +143,6 @@ class VirtualLoop(base_events.BaseEventLoop):
             raise TypeError("delay must not be None")
         now = self.environment._now
         when_ns = now + (max(1, round(delay * NS_PER_SECOND)) if delay > 0 else 0)
-        if callback is _sleep_is_over and not self._debug:
-            handle: Any = _SleepHandle(self, when_ns, *args)
-            self.environment.push(when_ns, handle)
-            return handle  # type: ignore[no-any-return]
         return self._call_at_ns(when_ns, now / NS_PER_SECOND + delay, callback, args, context)
 
     def _call_at_ns(
@@ -262,6 +214,18 @@ class VirtualLoop(base_events.BaseEventLoop):
             options["context"] = context
         return super().create_task(coro, name=name, **options)
 
+    def create_future(self) -> asyncio.Future[Any]:
+        """See asyncio."""
+        return Future(loop=self)
+
+    def _enlist(self, task: Driven) -> None:
+        if self.simulation is None:
+            task._log_destroy_pending = True  # type: ignore[attr-defined]
+            asyncio.tasks._register_task(task)  # type: ignore[arg-type]
+        else:
+            # A strong reference: in a simulation the garbage collector must not decide that a task ends.
+            self._tasks[task._number] = task
+
     def _run_timed(self, handle: Handle) -> None:
         """Debug mode's complaint about a callback that blocks, in virtual time."""
         start = self.time()
@@ -269,18 +233,20 @@ class VirtualLoop(base_events.BaseEventLoop):
         took = self.time() - start
         if took >= self.slow_callback_duration:
             logger.warning("Executing %s took %.3f seconds", base_events._format_handle(handle), took)  # type: ignore[attr-defined]
+        handle = None  # type: ignore[assignment]  # breaks the cycle through an error's traceback
 
     # -- running
 
     def stop(self) -> None:
         """See asyncio."""
-        self._stopping = self.environment.attention = True
-        self._ready.append(_NOTHING)
+        if not self._stopping:
+            self._stopping = self.environment.attention = True
+            self._ready.append(_NOTHING)
 
     def _run_once(self) -> None:
         """Run until stopped; one iteration only when nobody runs the loop, as callers of this private name expect."""
         if self._thread_id is None:  # type: ignore[has-type]
-            self.stop()
+            self.call_soon(self.stop)
             try:
                 self._drive()
             finally:
@@ -289,10 +255,14 @@ class VirtualLoop(base_events.BaseEventLoop):
             self._drive()
 
     def _drive(self) -> None:
-        if self._bridge is not None and self._bridge.in_thread():
-            self._drive_in_thread()
-        else:
-            self.environment.drive(self)
+        try:
+            if self._bridge is not None and self._bridge.in_thread():
+                self._drive_in_thread()
+            else:
+                self.environment.drive(self)
+        finally:
+            if _NOTHING in self._ready:
+                self._ready.remove(_NOTHING)
 
     def _drive_in_thread(self) -> None:
         """Run in a simulated thread, beside the loop that drives the environment."""

@@ -146,19 +146,14 @@ async def crash(process_name: str, restart_after: float | None = None) -> None:
 
 
 def _kill(simulation: Simulation, process: Process) -> None:
-    awaited = []
     for loop in simulation.loops:
-        for task in [task for task in loop._tasks if task._context.get(PROCESS) is process]:
-            awaited.append(task._fut_waiter)
+        for task in [task for task in loop._tasks.values() if task._context.get(PROCESS) is process]:
             _bury(loop, task)
         _drop_generators(loop, process)
         mine = [item for item in loop._ready if _owner(item) is process]
         for item in mine:
             loop._ready.remove(item)
-    naps = {id(future) for future in awaited if future is not None}
-    simulation.environment.drop(
-        lambda item: _owner(item) is process or id(getattr(item, "_future", None)) in naps
-    )
+    simulation.environment.drop(lambda item: _owner(item) is process)
     simulation.bridge.crash(lambda context: context.get(PROCESS) is process)
 
 
@@ -177,7 +172,7 @@ def _bury(loop: VirtualLoop, task: Driven) -> None:
             waiter.cancel()
     task._leave_wait()
     task._enter = _never
-    del loop._tasks[task]
+    del loop._tasks[task._number]
 
 
 def _never(_send: object, _value: None) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from asyncio import runners
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,10 +14,10 @@ from wfsim.history import Recorder
 from wfsim.kernel import _ambient
 from wfsim.kernel._blocking import Bridge
 from wfsim.kernel._environment import Environment
-from wfsim.kernel._loop import Policy, VirtualLoop
+from wfsim.kernel._loop import VirtualLoop
+from wfsim.kernel._patched_asyncio import cancel_all_tasks, virtual_asyncio
 from wfsim.kernel._process import Process, launch
 from wfsim.kernel._streams import Stream
-from wfsim.kernel._wait import stock_sleep, virtual_sleep
 from wfsim.kernel._waiting import Waiting, describe, waiting
 from wfsim.kernel._world import World
 from wfsim.units import NS_PER_SECOND
@@ -145,7 +144,7 @@ class Simulation:
         self._used = True
         _ambient.enter(self)
         try:
-            with World(self), self.bridge, _virtual_loops(self), _patient_gc():
+            with World(self), self.bridge, virtual_asyncio(self), _patient_gc():
                 return self._run(main, args)
         finally:
             _ambient.leave()
@@ -175,7 +174,7 @@ class Simulation:
         self.environment.allow_cleanup(time_ns=_CLEANUP_NS, steps=_CLEANUP_STEPS)
         trouble: BaseException | None = next(iter(loop._unawaited.values()), None)
         try:
-            runners._cancel_all_tasks(loop)  # type: ignore[attr-defined]
+            cancel_all_tasks(loop)
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.run_until_complete(loop.shutdown_default_executor())
         except SimulationError:
@@ -214,19 +213,6 @@ def _outcome(error: BaseException | None) -> str:
 def _tell(error: BaseException | None, left: tuple[Waiting, ...]) -> None:
     assert error is not None  # noqa: S101
     error.add_note("still waiting:\n" + "\n".join(f"  {one}" for one in left))
-
-
-@contextmanager
-def _virtual_loops(simulation: Simulation) -> Iterator[None]:
-    """Let asyncio make virtual loops, and let `asyncio.sleep` be the library's own wait in them."""
-    policy = asyncio.get_event_loop_policy()
-    asyncio.set_event_loop_policy(Policy(simulation.new_loop))
-    asyncio.sleep = asyncio.tasks.sleep = virtual_sleep
-    try:
-        yield
-    finally:
-        asyncio.sleep = asyncio.tasks.sleep = stock_sleep
-        asyncio.set_event_loop_policy(policy)
 
 
 @contextmanager

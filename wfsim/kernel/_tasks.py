@@ -98,6 +98,10 @@ class Driven:
     _name: str | None = None
     _event: Event | None = None
 
+    def __hash__(self) -> int:
+        # By number and not by address: sets of tasks, which asyncio.wait makes, keep one order in every process.
+        return self._number
+
     # -- asyncio.Task's interface
 
     def get_coro(self) -> Coroutine[Any, Any, Any]:
@@ -147,6 +151,7 @@ class Driven:
     def cancel(self, msg: Any = None) -> bool:
         """Ask the coroutine to stop: CancelledError is raised at the place where it waits."""
         if self.done():
+            self._log_traceback = False  # who cancels a failed task has no wish to hear of its error
             return False
         self._num_cancels_requested += 1
         waiter = self._fut_waiter
@@ -339,7 +344,7 @@ class Task(Driven, asyncio.Task):  # type: ignore[type-arg]
         if eager_start and self._loop.is_running():
             self._start_eagerly()
         else:
-            self._loop._tasks[self] = None
+            self._loop._enlist(self)
             self._loop._ready.append(self)
 
     def _begin(self, coro: Coroutine[Any, Any, Any], context: Context) -> None:
@@ -362,7 +367,9 @@ class Task(Driven, asyncio.Task):  # type: ignore[type-arg]
             else:
                 CURRENT_TASKS[loop] = outer
         if not self.done():
-            loop._tasks[self] = None
+            loop._enlist(self)
+
+    __hash__ = Driven.__hash__
 
     def __repr__(self) -> str:
         return base_tasks._task_repr(self)  # type: ignore[attr-defined, no-any-return]
@@ -390,22 +397,45 @@ class Task(Driven, asyncio.Task):  # type: ignore[type-arg]
         return asyncio.Future.exception(self)
 
     def _finish(self, value: Any) -> None:
-        self._loop._tasks.pop(self, None)
+        self._loop._tasks.pop(self._number, None)
         if self._must_cancel:
             self._must_cancel = False
             _future_cancel(self, msg=self._cancel_message)
+        elif self.done():
+            self._complain()
         else:
             _future_set_result(self, value)
 
     def _fail(self, error: BaseException) -> None:
-        self._loop._tasks.pop(self, None)
+        self._loop._tasks.pop(self._number, None)
         if isinstance(error, asyncio.CancelledError):
             self._cancelled_exc = error
             _future_cancel(self)
             return
-        _future_set_exception(self, error)
+        if self.done():
+            self._complain()
+        else:
+            _future_set_exception(self, error)
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise error
+
+    def _complain(self) -> None:
+        """Somebody set the result behind the coroutine's back."""
+        error = asyncio.InvalidStateError(f"step(): already done: {self!r}")
+        self._loop.call_exception_handler({"message": str(error), "exception": error, "task": self})
+
+
+class Future(asyncio.Future):  # type: ignore[type-arg]
+    """An asyncio future whose hash is a number of its loop's, so that sets of futures keep one order everywhere."""
+
+    __slots__ = ("_number",)
+
+    def __init__(self, *, loop: VirtualLoop) -> None:
+        _future_init(self, loop=loop)
+        self._number = loop._next_future_number()
+
+    def __hash__(self) -> int:
+        return self._number
 
 
 class LightTask(Driven):
@@ -429,8 +459,8 @@ class LightTask(Driven):
         self._send = coro.send
         self._context = context = copy_context()
         self._enter = context.run if loop.watch_task is None else loop.watch_task(self)
-        self._number = loop._next_task_number()
-        loop._tasks[self] = None
+        self._number = number = loop._next_task_number()
+        loop._tasks[number] = self
         loop._ready.append(self)
 
     def __repr__(self) -> str:
@@ -493,7 +523,7 @@ class LightTask(Driven):
 
     def _end(self) -> None:
         self._enter = None  # type: ignore[assignment]  # which says that the task is done
-        del self._loop._tasks[self]
+        del self._loop._tasks[self._number]
         if self._callbacks:
             for fn, context in self._callbacks:
                 self._loop.call_soon(fn, self, context=context)
@@ -506,7 +536,7 @@ class LightTask(Driven):
             self._value_or_none = value
         if self._callbacks is None:
             self._enter = None  # type: ignore[assignment]
-            del self._loop._tasks[self]
+            del self._loop._tasks[self._number]
         else:
             self._end()
 

@@ -13,16 +13,6 @@ if TYPE_CHECKING:
 
 _running_loop = asyncio._get_running_loop
 
-stock_sleep = asyncio.sleep
-
-
-async def virtual_sleep(delay: float, result: Any = None) -> Any:
-    """`asyncio.sleep` while a simulation runs: the same, without a future and a timer for each call."""
-    if _running_loop().__class__ is not VirtualLoop:
-        return await stock_sleep(delay, result)
-    await pause(delay + 0.0)
-    return result
-
 
 def sleep(seconds: float) -> Awaitable[None]:
     """Wait `seconds`: virtual ones in a simulation, real ones on a plain asyncio loop."""

@@ -42,7 +42,7 @@ class Waiting:
 
 def waiting(simulation: Simulation) -> tuple[Waiting, ...]:
     """All that waits now, in the order in which it was started."""
-    tasks = [describe(task) for loop in simulation.loops for task in loop._tasks]
+    tasks = [describe(task) for loop in simulation.loops for task in loop._tasks.values()]
     return (*tasks, *simulation.bridge.waiting())
 
 

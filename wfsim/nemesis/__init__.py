@@ -1,7 +1,8 @@
 """The nemesis: it injects faults at fault points, by rules.
 
-One file for each kind of fault. A fault and a rule are data: ``rule.describe()`` is plain, ``Rule.from_dict`` makes the
-rule again. ``fail``, ``delay``, ``hang``, ``lose_reply`` and ``crash`` are the short way to write a rule.
+One file for each kind of fault. A fault and a rule are data: ``rule.describe()`` is plain, ``Rule.from_dict``
+makes the rule again. ``fail``, ``delay``, ``hang``, ``lose_reply`` and ``crash`` are the short way to write a
+rule.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
@@ -11,13 +10,15 @@ from wfsim.nemesis._rule import Rule, Where, check_options, fault_kind, rule
 from wfsim.units import NS_PER_SECOND, Duration, format_duration, parse_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wfsim.kernel import FaultPoint, Simulation
 
 
 @fault_kind
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """The process that comes to the fault point crashes; none of its code runs any further, not even ``finally``.
+    """The process that comes to the fault point crashes: no code of it runs on, not even ``finally``.
 
     After ``restart_after`` (seconds, or ``"5s"``) it starts anew, from the beginning; without it, never.
     """
@@ -32,7 +33,9 @@ class Crash:
 
     def describe(self) -> dict[str, Any]:
         """Give the fault as plain data."""
-        return {"kind": self.kind} | ({} if self.restart_after is None else {"restart_after": self.restart_after})
+        return {"kind": self.kind} | (
+            {} if self.restart_after is None else {"restart_after": self.restart_after}
+        )
 
     async def strike(self, simulation: Simulation, at: FaultPoint) -> None:  # noqa: ARG002
         """Crash the process, and never come back to the code that runs in it."""
@@ -47,5 +50,5 @@ class Crash:
 
 
 def crash(step: str | None = None, *, restart_after: Duration | None = None, **where: Unpack[Where]) -> Rule:
-    """Crash the process that comes to a step. ``where`` says when, as the fields of :class:`Rule` do."""
+    """Crash the process that comes to a step, at those calls that ``where`` (see :class:`Rule`) fits."""
     return rule(Crash(restart_after), step, where)

@@ -24,8 +24,8 @@ ErrorLike: TypeAlias = Exception | type[Exception] | Callable[[], Exception]
 class Fail:
     """The call raises ``error`` before it has any effect.
 
-    ``error`` is an exception, of which each strike raises a copy; an exception type; or a function that makes an
-    exception, for one that cannot be copied. Without it, InjectedFault is raised.
+    ``error`` is an exception, of which each strike raises a copy; an exception type; or a function that makes
+    an exception, for one that cannot be copied. Without it, InjectedFault is raised.
     """
 
     error: ErrorLike = field(default=InjectedFault, compare=False)
@@ -36,7 +36,9 @@ class Fail:
     def __post_init__(self) -> None:
         error = self.error
         if isinstance(error, Exception):
-            object.__setattr__(self, "error", _copy(error))  # the user's own may be raised and changed elsewhere
+            object.__setattr__(
+                self, "error", _copy(error)
+            )  # the user's own may be raised and changed elsewhere
         example = self._make("a step")
         described: dict[str, Any] = {"kind": self.kind, "error": _type_name(type(example))}
         if not isinstance(error, type) and example.args:
@@ -44,20 +46,15 @@ class Fail:
         object.__setattr__(self, "_described", json.dumps(described))
 
     def _make(self, step: str) -> Exception:
-        error = self.error
-        if isinstance(error, Exception):
-            return _copy(error)
-        if not isinstance(error, type) and not callable(error):
-            raise DesignError(f"error={error!r} of a fault must be an exception, a type of one or a function that makes one")
-        if not isinstance(error, type):
-            made = error()
-        elif issubclass(error, Exception):
-            made = _instance(error, f"injected into {step}")
-        else:
-            made = error
+        error: Any = self.error
+        if isinstance(error, type) and issubclass(error, Exception):
+            return _instance(error, f"injected into {step}")
+        made = error() if callable(error) and not isinstance(error, type) else error
         if not isinstance(made, Exception):
-            raise DesignError(f"error={error!r} of a fault gives {made!r}, which is no Exception")
-        return made
+            raise DesignError(
+                f"error={error!r} of a fault must be an exception, its type, or a function that makes one"
+            )
+        return _copy(made) if made is error else made
 
     def describe(self) -> dict[str, Any]:
         """Give the fault as plain data: the name of the error's type and its arguments."""
@@ -77,7 +74,7 @@ class Fail:
 
 
 def fail(step: str | None = None, *, error: ErrorLike = InjectedFault, **where: Unpack[Where]) -> Rule:
-    """Let a step fail with ``error``. ``where`` says when, as the fields of :class:`Rule` do (the tries are ``attempts=``).
+    """Let a step fail with ``error``, at those of its calls that ``where`` (see :class:`Rule`) fits.
 
     ::
 
@@ -90,19 +87,20 @@ def _copy(error: Exception) -> Exception:
     """Copy an exception: one that is raised again and again would gather notes and tracebacks."""
     try:
         twin = copy.copy(error)
-        same = type(twin) is type(error) and twin.args == error.args
     except Exception:  # noqa: BLE001 - whatever its constructor thinks of its own arguments
-        same = False
-    if not same:
-        raise DesignError(f"{error!r} cannot be copied; give a function that makes it: error=lambda: ...")
-    return twin
+        twin = None
+    if type(twin) is type(error) and twin.args == error.args:
+        return twin
+    raise DesignError(f"{error!r} cannot be copied; give a function that makes it: error=lambda: ...")
 
 
 def _instance(kind: type[Exception], message: str) -> Exception:
     try:
         return kind(message)
     except Exception:  # noqa: BLE001 - a type with arguments of its own
-        raise DesignError(f"{kind.__name__} needs more than a message; give one that is made: error=...") from None
+        raise DesignError(
+            f"{kind.__name__} needs more than a message; give one that is made: error=..."
+        ) from None
 
 
 def _plain_args(error: Exception) -> list[Any]:
@@ -127,4 +125,6 @@ def _find_type(name: str) -> type[Exception]:
         found = None
     if isinstance(found, type) and issubclass(found, Exception):
         return found
-    raise DesignError(f"there is no exception {name!r}; write a builtin such as ConnectionError, or package.module.Class")
+    raise DesignError(
+        f"there is no exception {name!r}; write a builtin such as ConnectionError, or package.module.Class"
+    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 from wfsim.nemesis._rule import Rule, Where, check_options, fault_kind, rule
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wfsim.kernel import FaultPoint, Simulation
 
 
@@ -37,5 +38,5 @@ class Hang:
 
 
 def hang(step: str | None = None, **where: Unpack[Where]) -> Rule:
-    """Let a step hang. ``where`` says when, as the fields of :class:`Rule` do (the tries are ``attempts=``)."""
+    """Let a step hang, at those of its calls that ``where`` (see :class:`Rule`) fits."""
     return rule(Hang(), step, where)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
@@ -10,13 +9,15 @@ from wfsim.errors import ReplyLost
 from wfsim.nemesis._rule import Rule, Where, check_options, fault_kind, rule
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wfsim.kernel import FaultPoint, Simulation
 
 
 @fault_kind
 @dataclass(frozen=True, slots=True)
 class LoseReply:
-    """The call is done, but its reply is lost: the caller gets ReplyLost, a TimeoutError, and knows nothing."""
+    """The call is done, but its reply is lost: the caller gets ReplyLost, a TimeoutError."""
 
     kind: ClassVar[str] = "lose_reply"
     point: ClassVar[str] = "reply"
@@ -37,5 +38,5 @@ class LoseReply:
 
 
 def lose_reply(step: str | None = None, **where: Unpack[Where]) -> Rule:
-    """Lose the reply of a step. ``where`` says when, as the fields of :class:`Rule` do (the tries are ``attempts=``)."""
+    """Lose the reply of a step, at those of its calls that ``where`` (see :class:`Rule`) fits."""
     return rule(LoseReply(), step, where)

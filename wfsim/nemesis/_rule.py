@@ -50,14 +50,14 @@ def fault_kind(cls: type[Any]) -> type[Any]:
 class Rule:
     """``fault`` strikes at each fault point that fits all that is given; what is None fits anything.
 
-    ``design``, ``step``, ``on`` (the kind of operation: ``forward``, ``task``, ``call``, ``compensate``), ``point``
-    (``call``: before it has any effect; ``reply``: after its effect, before the caller knows; or one of the user's own)
-    and ``process`` are names, or globs such as ``charge*``. Without ``on`` a rule spares compensations; without ``point``
-    it strikes where its fault is at home.
+    ``design``, ``step``, ``on`` (the kind of operation: ``forward``, ``task``, ``call``, ``compensate``),
+    ``point`` (``call``: before it has any effect; ``reply``: after its effect, before the caller knows; or
+    one of the user's own) and ``process`` are names, or globs such as ``charge*``. Without ``on`` a rule
+    spares compensations; without ``point`` it strikes where its fault is at home.
 
-    ``attempt`` is the number of a try, a list of them or a range. ``after`` and ``before`` bound the virtual time, counted
-    from the start of the run: ``after <= time < before``. Of what fits, the fault strikes with ``probability``, and at
-    most ``count`` times in a run.
+    ``attempt`` is the number of a try, a list of them or a range. ``after`` and ``before`` bound the virtual
+    time, counted from the start of the run: ``after <= time < before``. Of what fits, the fault strikes with
+    ``probability``, and at most ``count`` times in a run.
     """
 
     fault: RuleFault
@@ -92,7 +92,7 @@ class Rule:
 
     @property
     def window_ns(self) -> tuple[int, float]:
-        """The virtual time in which the fault may strike: from the first, up to but not including the second."""
+        """When the fault may strike: from the first instant up to but not including the second."""
         after = 0 if self.after is None else parse_duration(self.after)
         return after, float("inf") if self.before is None else parse_duration(self.before)
 
@@ -134,7 +134,7 @@ class Rule:
 
 def fault_from_dict(data: Mapping[str, Any]) -> RuleFault:
     """Make a fault from what its ``describe`` gave."""
-    kind = data.get("kind") if isinstance(data, Mapping) else None
+    kind = data.get("kind")
     if kind not in FAULTS:
         hint = _close(str(kind), FAULTS)
         raise DesignError(f"{kind!r} is no kind of fault{hint}; there are {', '.join(sorted(FAULTS))}")
@@ -142,7 +142,7 @@ def fault_from_dict(data: Mapping[str, Any]) -> RuleFault:
 
 
 class Where(TypedDict, total=False):
-    """What the shorthands (``fail``, ``delay``, ...) pass on to the rule."""
+    """What the shorthands pass on to the rule. Its ``attempt`` is ``attempts`` here: it is often several."""
 
     design: str | None
     on: str | None
@@ -161,7 +161,9 @@ def rule(fault: RuleFault, step: str | None, where: Where) -> Rule:
     known = list(Where.__annotations__)
     for name in options:
         if name not in known:
-            raise DesignError(f"{fault.kind}() has no option {name!r}{_close(name, known)}; it has {', '.join(known)}")
+            raise DesignError(
+                f"{fault.kind}() has no option {name!r}{_close(name, known)}; it has {', '.join(known)}"
+            )
     attempt = options.pop("attempts", None)
     return Rule(fault, step=step, attempt=attempt, **options)
 

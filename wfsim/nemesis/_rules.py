@@ -26,9 +26,13 @@ class Rules:
         self.rules = tuple(rules)
         for rule in self.rules:
             if not isinstance(rule, Rule):
-                raise DesignError(f"{rule!r} is no rule; write for example fail('charge') or Rule(Hang(), step='charge')")
+                raise DesignError(
+                    f"{rule!r} is no rule; write for example fail('charge') or Rule(Hang(), step='charge')"
+                )
         self._armed = [_Armed(rule, index) for index, rule in enumerate(self.rules)]
-        self._by_name: dict[str, tuple[_Armed, ...]] = {}  # filled as names are met, so most points cost one look-up
+        self._by_name: dict[
+            str, tuple[_Armed, ...]
+        ] = {}  # filled as names are met, so most points cost one look-up
         self._healed = False
 
     def ask(self, at: FaultPoint) -> RuleFault | None:
@@ -105,6 +109,8 @@ class _Armed:
         if self._stream is None:
             simulation = current()
             if simulation is None:
-                raise DesignError("a fault with a probability draws from a simulation; outside of one there is no chance")
+                raise DesignError(
+                    "a fault with a probability draws from a simulation; outside of one there is no chance"
+                )
             self._stream = simulation.stream(f"nemesis/{self._index}")
         return self._stream.random()

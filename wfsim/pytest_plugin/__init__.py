@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addini(
         "wfsim_scenarios",
-        help="directories whose YAML files are wfsim scenarios: a name, or a path from the root (may hold wildcards)",
+        help="directories whose YAML files are wfsim scenarios: names, or paths from the root, or patterns",
         type="args",
         default=["scenarios"],
     )
@@ -52,9 +52,9 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ScenarioFi
 def _wfsim(request: pytest.FixtureRequest) -> Simulator:
     """Run designs in virtual time under faults, and check what happened.
 
-    ``run = wfsim.run(saga, faults=[wfsim.fail("charge")])`` plays a design, a coroutine function or a blocking
-    function; ``wfsim.check(run, wfsim.checkers.compensated_in_reverse)`` fails the test with the run's
-    timeline, its seed and the command that replays it. Every name of the module wfsim is there too.
+    ``run = wfsim.run(saga, faults=[wfsim.fail("charge")])`` plays a design, a coroutine function or a
+    blocking function; ``wfsim.check(run, wfsim.checkers.compensated_in_reverse)`` fails the test with the
+    run's timeline, its seed and the command that replays it. Every name of the module wfsim is there too.
     """
     from wfsim.pytest_plugin._fixture import Simulator
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from typing import TYPE_CHECKING, Any, Final
 
 import wfsim
 from wfsim.harness import simulate
-from wfsim.report import timeline
+from wfsim.pytest_plugin._replay import replay_command
+from wfsim.report import Paper, print_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,13 +38,14 @@ class CheckFailed(AssertionError):
 class Simulator:
     """Runs designs in virtual time and checks what happened; remembers the runs in case the test fails.
 
-    Every public name of the module ``wfsim`` (``fail``, ``Saga``, ``checkers``, ...) can be reached through it, because
-    the fixture takes the module's name in a test's arguments.
+    Every public name of the module ``wfsim`` (``fail``, ``Saga``, ``checkers``, ...) can be reached through
+    it, because the fixture takes the module's name in a test's arguments.
     """
 
     def __init__(self, config: pytest.Config, nodeid: str) -> None:
         self._seed: int | None = config.getoption("wfsim_seed", None)
-        self._test = config.cwd_relative_nodeid(nodeid)
+        self._config = config
+        self._nodeid = nodeid
         self._runs: list[tuple[Run, str]] = []
 
     @property
@@ -60,8 +61,8 @@ class Simulator:
         A test that names no ``seed`` can be given another one from the command line.
         """
         run = simulate(main, *args, seed=self.seed if seed is None else seed, faults=faults, **options)
-        replay = f"pytest {shlex.quote(self._test)}"
-        self._runs.append((run, replay if seed is not None else f"{replay} --wfsim-seed {run.seed}"))
+        fixed = seed is not None
+        self._runs.append((run, replay_command(self._config, self._nodeid, None if fixed else run.seed)))
         return run
 
     def check(self, run: Run, *checkers: Checker) -> list[Verdict]:
@@ -79,25 +80,27 @@ class Simulator:
         return verdicts
 
     def sections(self, error: BaseException | None) -> list[tuple[str, str]]:
-        """Give the runs of a failed test as sections of its report, save the one that the error tells already."""
+        """Give the runs of a failed test as sections of its report, save one that the error tells already."""
         told = error.run if isinstance(error, CheckFailed) else None
         left = [run for run, _ in self._runs if run is not told]
         return [(f"{_TITLE}: {_ended(run)}", self._story(run, ())) for run in left[-_SHOWN_RUNS:]]
 
     def _story(self, run: Run, broken: Sequence[Verdict]) -> str:
-        width = shutil.get_terminal_size((100, 24)).columns - _MARGIN
-        replay = next((replay for told, replay in self._runs if told is run), f"pytest {shlex.quote(self._test)}")
-        lines = [_objection(verdict) for verdict in broken]
-        lines += ["", timeline(run.history, broken, width=width).rstrip(), ""] if broken else []
-        lines += [] if broken else [timeline(run.history, width=width).rstrip(), ""]
-        lines += [f"seed {run.seed}; replay: {replay}"]
-        return "\n".join(lines)
+        """Tell what checkers object to, the timeline, and how to see it again."""
+        paper = Paper.sheet(shutil.get_terminal_size((100, 24)).columns - _MARGIN)
+        print_run(paper, run, broken)
+        known = (replay for told, replay in self._runs if told is run)
+        replay = next(known, replay_command(self._config, self._nodeid))
+        objections = [*(_objection(verdict) for verdict in broken), ""] if broken else []
+        return "\n".join([*objections, f"{paper.text()}\nseed {run.seed}; replay: {replay}"])
 
     def __getattr__(self, name: str) -> Any:
         """Give a public name of the module that the fixture hides."""
         if name in wfsim.__all__:
             return getattr(wfsim, name)
-        raise AttributeError(f"the wfsim fixture has no {name!r}; it has run, check, seed and the names of wfsim")
+        raise AttributeError(
+            f"the wfsim fixture has no {name!r}; it has run, check, seed and the names of wfsim"
+        )
 
 
 def _objection(verdict: Verdict) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from wfsim.errors import ScenarioError
+from wfsim.pytest_plugin._replay import replay_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
     from wfsim.harness import Experiment, ExperimentResult
 
 # A file with one of these keys at its left margin is meant as a scenario, even if the rest of it is wrong.
-_OURS: Final = re.compile(r"^[\"']?(design|workload|faults|expect|expectations|seeds)[\"']?\s*:", re.MULTILINE)
+_OURS: Final = re.compile(r"^[\"']?(design|workload|faults|expect|seeds)[\"']?\s*:", re.MULTILINE)
 _MARGIN: Final = 2
 
 
 def is_scenario(path: Path, parent: pytest.Collector) -> bool:
-    """Tell whether a YAML file is a scenario: it was named on the command line, or lies and looks like one."""
+    """Tell whether a YAML file is a scenario: named on the command line, or one by its place and looks."""
     if parent.session.isinitpath(path):
         return True
     patterns = parent.config.getini("wfsim_scenarios")
@@ -99,10 +100,11 @@ class ScenarioItem(pytest.Item):
         paper = report.Paper.sheet(shutil.get_terminal_size((100, 24)).columns - _MARGIN)
         report.print_heading(paper, result)
         report.print_telling(paper, result, lines=report.LINES)
+        paper.print()
         report.print_expectations(paper, result)
         report.print_verdict(paper, result)
-        test = self.config.cwd_relative_nodeid(self.nodeid)
-        return f"{paper.text()}or:     pytest {test} --wfsim-seed {result.telling.seed}"
+        again = replay_command(self.config, self.nodeid, report.telling(result).seed)
+        return f"{paper.text()}or:     {again}"
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Name the test in the report."""

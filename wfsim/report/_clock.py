@@ -9,18 +9,19 @@ _SECOND: Final = 1_000_000_000
 _MINUTE: Final = 60 * _SECOND
 _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
+_SHORT_NS: Final = 10_000_000
 
 Clock = Callable[[int], str]
 
 
 def clock(times_ns: Iterable[int]) -> Clock:
-    """Choose how to write these times: ``0.250s`` within a minute, else ``02:05.250``, ``1:02:05.250``, ``3d 01:02:05``.
+    """Choose how to write these times: ``0.250s``, ``02:05.250``, ``1:02:05.250`` or ``3d 01:02:05``.
 
     Decimals go as far as the times need them: none if all are whole seconds, six below ten milliseconds.
     """
     times = list(times_ns)
     longest = max(times, default=0)
-    if longest < 10_000_000 and any(time % 1_000_000 for time in times):
+    if longest < _SHORT_NS and any(time % 1_000_000 for time in times):
         digits = 6
     else:
         digits = 3 if longest < _DAY and any(time % _SECOND for time in times) else 0

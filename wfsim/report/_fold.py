@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _LONGEST_PERIOD = 8
 _WORTH_FOLDING = 4
+_STORIES = 3
 
 
 def fold(lines: Sequence[Line]) -> list[Line]:
@@ -53,6 +54,7 @@ def _same_again(hidden: Sequence[Line], times: int) -> Line:
     return replace(
         first,
         text=f"… the same {times} more times",
+        aside="",
         took_ns=hidden[-1].time_ns - first.time_ns,
         tone="aside",
         fault=False,
@@ -62,11 +64,13 @@ def _same_again(hidden: Sequence[Line], times: int) -> Line:
 
 
 def cut(lines: Sequence[Line], limit: int) -> list[Line]:
-    """Keep about ``limit`` lines: what is marked with its neighbours, then both ends; say what is left out."""
+    """Keep about ``limit`` lines: what is marked and its neighbours, then both ends; say what is left out."""
     if len(lines) <= limit:
         return list(lines)
     last = len(lines) - 1
-    marked = [at for at, line in enumerate(lines) if line.breaks] + [at for at, line in enumerate(lines) if line.fault]
+    marked = [at for at, line in enumerate(lines) if line.breaks] + [
+        at for at, line in enumerate(lines) if line.fault
+    ]
     near = [spot for at in marked for spot in (at, at - 1, at + 1) if 0 <= spot <= last]
     ends = [at for first in range(limit) for at in (first, last - first)]
     kept = list(dict.fromkeys([*list(dict.fromkeys(near))[: limit // 2], *ends]))[:limit]
@@ -87,9 +91,17 @@ def _with_gaps(lines: Sequence[Line], kept: Sequence[int]) -> Iterable[Line]:
 def _gap(hidden: Sequence[Line]) -> Line:
     count = sum(line.skipped or 1 for line in hidden)
     text = "… 1 more line" if count == 1 else f"… {count} more lines"
-    took_ns = hidden[-1].time_ns - hidden[0].time_ns
     return Line(
-        hidden[0].index, hidden[0].time_ns, "", 0, text, text, took_ns, tone="aside", story=-1, skipped=count
+        index=hidden[0].index,
+        time_ns=hidden[0].time_ns,
+        process="",
+        depth=0,
+        text=text,
+        pattern=text,
+        took_ns=hidden[-1].time_ns - hidden[0].time_ns,
+        tone="aside",
+        story=hidden[0].story,
+        skipped=count,
     )
 
 
@@ -111,7 +123,9 @@ def focus(lines: Sequence[Line], limit: int) -> Focus:
     if len(chosen) < len(stories):
         processes = {line.process for story in chosen for line in stories[story]}
         loose = [line for line in lines if line.story < 0 and (line.process in processes or line.fault)]
-        shown = sorted([*loose, *(line for story in chosen for line in stories[story])], key=lambda line: line.index)
+        shown = sorted(
+            [*loose, *(line for story in chosen for line in stories[story])], key=lambda line: line.index
+        )
         rest = _rest([told for story, told in stories.items() if story not in chosen])
         return Focus(cut(fold(shown), limit), rest)
     return Focus(cut(folded, limit))
@@ -127,14 +141,18 @@ def _stories(lines: Iterable[Line]) -> dict[int, list[Line]]:
 
 
 def _choose(stories: dict[int, list[Line]], limit: int) -> list[int]:
-    """Take the most telling stories, one of each shape, as long as they fit; at least one."""
+    """Take the most telling stories, one of each shape, one after the other in time, as long as they fit."""
     chosen: list[int] = []
     shapes: dict[tuple[tuple[int, str], ...], int] = {}
     used = 0
     for story in sorted(stories, key=lambda story: _interest(stories[story]), reverse=True):
         told = stories[story]
+        if any(_overlap(told, stories[other]) for other in chosen):
+            continue
         shape = tuple((line.depth, line.pattern) for line in told)
         length = len(fold(told))
+        if len(chosen) == _STORIES:
+            break
         if shape in shapes or (chosen and used + length > limit):
             continue
         shapes[shape] = story
@@ -143,10 +161,19 @@ def _choose(stories: dict[int, list[Line]], limit: int) -> list[int]:
     return chosen
 
 
+def _overlap(one: Sequence[Line], other: Sequence[Line]) -> bool:
+    return one[0].time_ns < other[-1].time_ns and other[0].time_ns < one[-1].time_ns
+
+
 def _interest(story: Sequence[Line]) -> tuple[int, bool, int, int]:
-    """Rank a story: what a checker objects to, then what went wrong, then what was struck; the earlier first."""
+    """Rank a story: first what a checker objects to, then what went wrong, then what was struck."""
     went_wrong = not _ended_well(story)
-    return sum(bool(line.breaks) for line in story), went_wrong, sum(line.fault for line in story), -story[0].index
+    return (
+        sum(bool(line.breaks) for line in story),
+        went_wrong,
+        sum(line.fault for line in story),
+        -story[0].index,
+    )
 
 
 def _ended_well(story: Sequence[Line]) -> bool:
@@ -160,7 +187,9 @@ def _rest(stories: Sequence[Sequence[Line]]) -> str:
         outer = [line for line in story if line.depth == 0]
         last = outer[-1] if outer else story[-1]
         ends[_ENDS.get(last.tone, "unfinished")] += 1
-    counts = ", ".join(f"{count} {end}" for end, count in sorted(ends.items(), key=lambda item: (-item[1], item[0])))
+    counts = ", ".join(
+        f"{count} {end}" for end, count in sorted(ends.items(), key=lambda item: (-item[1], item[0]))
+    )
     return f"{len(stories)} more not shown: {counts}"
 
 

@@ -23,6 +23,8 @@ class Line:
     depth: int
     text: str
     pattern: str
+    aside: str = ""
+    """What happened besides, such as an effect."""
     took_ns: int | None = None
     tone: Tone = "plain"
     fault: bool = False

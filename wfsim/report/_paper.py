@@ -1,7 +1,7 @@
 """Paper: where a report is printed, and what that place can show.
 
-A terminal that can gets colours; a file or a pipe gets the same text plain. Where the encoding has no room for
-arrows and check marks, ASCII stands in for them. rich is imported when the first report is printed.
+A terminal that can gets colours; a file or a pipe gets the same text plain. Where the encoding has no room
+for arrows and check marks, ASCII stands in for them. rich is imported when the first report is printed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NARROWEST: Final = 40
 _WIDEST: Final = 140
 _WIDTH_OF_A_FILE: Final = 100
 _IN_ASCII: Final = str.maketrans(
-    {"↯": "!", "✗": "X", "✓": "+", "←": "<-", "…": "...", "–": "-", "—": "-", "µ": "u", "→": "->"}
+    {"↯": "!", "✗": "X", "✓": "+", "←": "<-", "…": "...", "—": "-", "µ": "u", "→": "->"}
 )
 
 
@@ -69,7 +69,7 @@ class Paper:
         return Text(safe.translate(_IN_ASCII) if self.ascii else safe, style=style)
 
     def print(self, *parts: RenderableType, indent: int = 0) -> None:
-        """Print one line (wrapped with the same indentation if it is too long) for each part; none: an empty line."""
+        """Print each part on a line of its own, wrapped if it is too long; without parts, an empty line."""
         for part in parts or (Text(""),):
             self._put(Padding(part, (0, 0, 0, indent)) if indent else part)
 
@@ -82,8 +82,9 @@ class Paper:
         self.stream.writelines(f"{line.rstrip()}\n" for line in caught.get().splitlines())
 
     def table(self, rows: Iterable[Sequence[RenderableType]], columns: Sequence[tuple[str, str]]) -> None:
-        """Print rows under dim headings. A column is (heading, "left" | "right" | "fill"): the one that fills wraps."""
-        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", expand=False)
+        """Print rows under dim headings. A column is (heading, "left" | "right" | "fill"); "fill" wraps."""
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+        table.show_header = any(heading for heading, _ in columns)
         for heading, how in columns:
             table.add_column(
                 self.words(heading),

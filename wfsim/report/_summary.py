@@ -5,14 +5,13 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final, Literal
 
-from wfsim.report._timeline import print_timeline
+from wfsim.report._timeline import print_run
 from wfsim.report._words import about, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import RenderableType
-    from rich.text import Text
 
     from wfsim.harness import ExpectationResult, ExperimentResult, ExperimentRun
     from wfsim.report._paper import Paper
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 _ROWS: Final = 12
 _SIGNS: Final = {True: ("✓", "green"), False: ("✗", "bold red"), "unknown": ("?", "yellow")}
 
-_VERDICT_COLUMNS: Final = (("", "left"), ("expected", "fill"))
+_VERDICT_COLUMNS: Final = (("", "left"), ("", "fill"))
 
 State = Literal["passed", "failed"]
 
@@ -33,39 +32,41 @@ def state(result: ExperimentResult) -> State:
 def replay_command(result: ExperimentResult) -> str:
     """Give the command that plays the telling run of this result again."""
     experiment = result.experiment
-    return f"wfsim run {shlex.quote(experiment.source or experiment.name)} --seed {result.telling.seed}"
+    return f"wfsim run {shlex.quote(experiment.source or experiment.name)} --seed {telling(result).seed}"
 
 
-def print_heading(paper: Paper, result: ExperimentResult) -> None:
+def print_heading(paper: Paper, result: ExperimentResult, *, described: bool = True) -> None:
     """Print the experiment's name, its file and what it is about."""
     experiment = result.experiment
     title = paper.words(experiment.name, "bold")
     if experiment.source and experiment.source != experiment.name:
         title.append_text(paper.words(f"  {experiment.source}", "dim"))
     paper.print(title)
-    if experiment.description:
+    if described and experiment.description:
         paper.print(paper.words(experiment.description.strip()))
 
 
 def print_telling(paper: Paper, result: ExperimentResult, *, lines: int | None) -> None:
     """Print the timeline of the run that tells most."""
-    told = result.telling
+    told = telling(result)
     paper.print()
-    paper.print(paper.words(f"{_why_told(result)}, seed {told.seed}", "bold"))
-    print_timeline(paper, told.run.history, told.verdicts, lines=lines)
-    for waiting in told.run.waiting[:_ROWS]:
-        where = f" ({waiting.where})" if waiting.where else ""
-        paper.print(paper.words(f"{waiting.task} still waits for {waiting.waits_for}{where}", "yellow"), indent=4)
+    paper.print(paper.words(f"Timeline{_why_told(result, told)} (seed {told.seed})", "bold"))
+    print_run(paper, told.run, told.verdicts, lines=lines)
 
 
-def _why_told(result: ExperimentResult) -> str:
-    if len(result.runs) == 1:
-        return "the run"
+def telling(result: ExperimentResult) -> ExperimentRun:
+    """Give the run that tells most: one that breaks something, else the one that most faults struck."""
     told = result.telling
-    if any(verdict.valid is False for verdict in told.verdicts):
-        return f"the most telling of {len(result.runs)} runs"
-    struck = any(op.kind == "fault" for op in told.run.history)
-    return f"the first of {len(result.runs)} runs" + (" that a fault struck" if struck else "")
+    if _broken(told):
+        return told
+    return max(result.runs, key=faults_of)
+
+
+def _why_told(result: ExperimentResult, told: ExperimentRun) -> str:
+    if len(result.runs) == 1:
+        return ""
+    why = "that breaks something" if _broken(told) else "with the most faults"
+    return f" of the run {why}, one of {len(result.runs)}"
 
 
 def print_runs(paper: Paper, result: ExperimentResult, *, whole: bool) -> None:
@@ -73,9 +74,17 @@ def print_runs(paper: Paper, result: ExperimentResult, *, whole: bool) -> None:
     shown = list(result.runs) if whole else _worth_a_row(result.runs)
     paper.print()
     columns = [("seed", "right"), ("outcome", "left"), ("virtual time", "right"), ("faults", "right")]
-    paper.table([_row(paper, one) for one in shown], [*columns, ("broken", "fill")])
+    instances = result.experiment.workload.instances
+    if instances > 1:
+        columns.append((f"ok of {instances}", "right"))
+    rows = [_row(paper, one, instances=instances > 1) for one in shown]
+    paper.table(rows, [*columns, ("broken", "fill")])
     if len(shown) < len(result.runs):
-        paper.print(paper.words(f"and {len(result.runs) - len(shown)} more runs, of which {_count(result, shown)}", "dim"))
+        paper.print(
+            paper.words(
+                f"and {len(result.runs) - len(shown)} more runs, of which {_count(result, shown)}", "dim"
+            )
+        )
 
 
 def _worth_a_row(runs: Sequence[ExperimentRun]) -> list[ExperimentRun]:
@@ -92,67 +101,74 @@ def _count(result: ExperimentResult, shown: Sequence[ExperimentRun]) -> str:
 def _broken(one: ExperimentRun) -> list[str]:
     """Name the expectations whose checker found a violation in this run."""
     return [
-        f"{judgement.expectation}{' (as expected)' if judgement.expectation.breaks else ''}"
+        f"{judgement.expectation.name}{' (as expected)' if judgement.expectation.breaks else ''}"
         for judgement in one.judgements
         if judgement.verdict.valid is False
     ]
 
 
-def _row(paper: Paper, one: ExperimentRun) -> list[RenderableType]:
+def _row(paper: Paper, one: ExperimentRun, *, instances: bool) -> list[RenderableType]:
     run = one.run
     error = f": {type(run.error).__name__}" if run.error is not None and run.outcome == "error" else ""
-    faults = len(run.history.where(kind="fault"))
-    return [
-        paper.words(str(one.seed)),
-        paper.words(run.outcome + error),
-        paper.words(about(run.duration_ns)),
-        paper.words(str(faults) if faults else "-"),
-        paper.words("; ".join(_broken(one)) or "-"),
-    ]
+    cells = [str(one.seed), run.outcome + error, about(run.duration_ns), str(faults_of(one) or "-")]
+    if instances:
+        cells.append(str(len(run.history.where(kind="instance", type="ok"))))
+    cells.append(", ".join(dict.fromkeys(_broken(one))) or "-")
+    return [paper.words(cell) for cell in cells]
+
+
+def faults_of(one: ExperimentRun) -> int:
+    """Count the faults that struck in a run."""
+    return len(one.run.history.where(kind="fault"))
 
 
 def print_expectations(paper: Paper, result: ExperimentResult) -> None:
     """Print the verdict of every expectation, with the checker's own words."""
-    paper.print()
     paper.table([_expectation(paper, one, len(result.runs)) for one in result.expectations], _VERDICT_COLUMNS)
 
 
 def _expectation(paper: Paper, result: ExpectationResult, runs: int) -> list[RenderableType]:
     sign, style = _SIGNS[result.met]
-    seed = f"seed {result.deciding.seed}: " if runs > 1 and result.deciding and result.verdict.valid is False else ""
+    seed = (
+        f"seed {result.deciding.seed}: "
+        if runs > 1 and result.deciding and result.verdict.valid is False
+        else ""
+    )
     text = paper.words(str(result.expectation), "bold")
     if result.expectation.breaks:
-        text.append_text(paper.words(" breaks, as expected" if result.met is True else " was expected to break"))
+        text.append_text(
+            paper.words(" breaks, as expected" if result.met is True else " was expected to break")
+        )
     text.append_text(paper.words(f": {seed}{result.verdict.message}", "" if result.met is True else style))
     return [paper.words(sign, style), text]
 
 
-def print_verdict(paper: Paper, result: ExperimentResult) -> None:
+def print_verdict(paper: Paper, result: ExperimentResult, real_s: float | None = None) -> None:
     """Print the last word: passed or failed, and the command that replays what was told."""
     met = sum(one.met is True for one in result.expectations)
     runs = plural(len(result.runs), "run")
-    text = f"{met} of {plural(len(result.expectations), 'expectation')} met in {runs}"
+    text = f"  {met} of {plural(len(result.expectations), 'expectation')} met in {runs}"
+    if real_s is not None:
+        virtual_ns = sum(one.run.duration_ns for one in result.runs)
+        text += f": {about(virtual_ns)} of virtual time in {real_s:.2g}s"
+    word = paper.words("PASSED", "bold green") if result.passed else paper.words("FAILED", "bold red")
     paper.print()
-    paper.print(_verdict_word(paper, result).append_text(paper.words(f"  {text}")))
-    if not result.passed:
-        paper.print(paper.words(f"replay: {replay_command(result)}"))
+    paper.print(word.append_text(paper.words(text)))
+    print_replays(paper, [result])
 
 
-def _verdict_word(paper: Paper, result: ExperimentResult) -> Text:
-    return paper.words("PASSED", "bold green") if result.passed else paper.words("FAILED", "bold red")
-
-
-def print_line(paper: Paper, result: ExperimentResult) -> None:
-    """Print a result on one line, for a list of many."""
-    sign, style = _SIGNS[result.passed]
-    met = sum(one.met is True for one in result.expectations)
-    source = result.experiment.source or result.experiment.name
-    text = f" {source}  {met} of {len(result.expectations)} met in {plural(len(result.runs), 'run')}"
-    paper.print(paper.words(sign, style).append_text(paper.words(text)))
+def print_replays(paper: Paper, results: Sequence[ExperimentResult]) -> None:
+    """Print, for each result that failed, the command that plays it again."""
+    for result in results:
+        if not result.passed:
+            paper.print(paper.words(f"replay: {replay_command(result)}"))
 
 
 def print_totals(paper: Paper, results: Sequence[ExperimentResult], bad_files: int) -> None:
-    """Print how many of several files passed, and the commands that replay what failed."""
+    """Print a table with a row for each of several files, and how many passed."""
+    paper.print()
+    columns = [("", "left"), ("runs", "right"), ("faults", "right"), ("met", "right"), ("file", "fill")]
+    paper.table([_total(paper, result) for result in results], columns)
     failed = [result for result in results if not result.passed]
     counts = [(len(results) - len(failed), "passed", "green"), (len(failed), "failed", "bold red")]
     counts.append((bad_files, "could not be read", "bold red"))
@@ -162,5 +178,13 @@ def print_totals(paper: Paper, results: Sequence[ExperimentResult], bad_files: i
         text.append_text(paper.words(", " if number else "")).append_text(part)
     paper.print()
     paper.print(text)
-    for result in failed:
-        paper.print(paper.words(f"replay: {replay_command(result)}"))
+    print_replays(paper, results)
+
+
+def _total(paper: Paper, result: ExperimentResult) -> list[RenderableType]:
+    sign, style = _SIGNS[result.passed]
+    met = sum(one.met is True for one in result.expectations)
+    faults = sum(faults_of(one) for one in result.runs)
+    cells = [str(len(result.runs)), str(faults or "-"), f"{met} of {len(result.expectations)}"]
+    file = result.experiment.source or result.experiment.name
+    return [paper.words(sign, style), *(paper.words(cell) for cell in cells), paper.words(file)]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from wfsim.checkers import Verdict
+    from wfsim.harness import Run
     from wfsim.history import History
     from wfsim.report._line import Line
 
@@ -26,10 +27,14 @@ LINES: Final = 40
 """How long a timeline may be before what matters least is left out."""
 
 _STYLES: Final = {"plain": "bold", "good": "", "bad": "red", "doubt": "yellow", "aside": "dim"}
+_MARGIN: Final = 3
+_WAITING: Final = 12
 _NARROW: Final = 70
 
 
-def timeline(history: History, verdicts: Iterable[Verdict] = (), *, width: int = 100, lines: int = LINES) -> str:
+def timeline(
+    history: History, verdicts: Iterable[Verdict] = (), *, width: int = 100, lines: int = LINES
+) -> str:
     """Write a history as plain text: a line a moment, at most about ``lines`` of them.
 
     Each operation that a verdict objects to is marked with the checker's name.
@@ -39,18 +44,42 @@ def timeline(history: History, verdicts: Iterable[Verdict] = (), *, width: int =
     return paper.text()
 
 
+def print_run(paper: Paper, run: Run, verdicts: Iterable[Verdict] = (), *, lines: int | None = LINES) -> None:
+    """Print a run: its timeline, how it ended if the timeline does not say, and who was left waiting."""
+    print_timeline(paper, run.history, verdicts, lines=lines)
+    if run.error is not None and not _is_told(run):
+        kind = type(run.error).__name__ if run.outcome == "error" else run.outcome
+        text = f"ended after {about(run.duration_ns)}: {kind}: {run.error}"
+        paper.print(paper.words(text, "red"), indent=_MARGIN)
+    left = [waiting for waiting in run.waiting if waiting.process != "main"]
+    for waiting in (left or run.waiting)[:_WAITING]:
+        where = f" ({waiting.where})" if waiting.where else ""
+        text = f"{waiting.task} in {waiting.process} still waits for {waiting.waits_for}{where}"
+        paper.print(paper.words(text, "yellow"), indent=_MARGIN)
+
+
+def _is_told(run: Run) -> bool:
+    """Tell whether the error that ended the run is on a line of its timeline."""
+    message = str(run.error)
+    return run.outcome == "error" and any(
+        op.data.get("message") == message for op in run.history if op.type in {"fail", "info"}
+    )
+
+
 def print_timeline(
     paper: Paper, history: History, verdicts: Iterable[Verdict] = (), *, lines: int | None = LINES
 ) -> None:
     """Print a history on paper; ``lines=None`` prints all of it."""
     told = tell(history, _objections(verdicts))
     if not told:
-        paper.print(paper.words("nothing was recorded: the run passed no design, effect or fault point", "dim"))
+        paper.print(
+            paper.words("nothing was recorded: the run passed no design, effect or fault point", "dim")
+        )
         return
     shown = focus(told, lines if lines is not None else len(told))
     _print_lines(paper, shown.lines)
     if shown.rest:
-        paper.print(paper.words(shown.rest, "dim"), indent=4)
+        paper.print(paper.words(shown.rest, "dim"), indent=_MARGIN)
 
 
 def _objections(verdicts: Iterable[Verdict]) -> dict[int, tuple[str, ...]]:
@@ -66,13 +95,16 @@ def _objections(verdicts: Iterable[Verdict]) -> dict[int, tuple[str, ...]]:
 def _print_lines(paper: Paper, lines: Sequence[Line]) -> None:
     write = clock(line.time_ns for line in lines)
     processes = dict.fromkeys(line.process for line in lines if line.process)
-    show_took = paper.width >= _NARROW
+    show_took = paper.width >= _NARROW and any(line.took_ns for line in lines)
     columns = [("", "left"), ("time", "right")]
     columns += [("took", "right")] * show_took
     columns += [("process", "left")] * (len(processes) > 1)
     heading = next(iter(processes), "") if len(processes) == 1 else "what happened"
     rows: list[list[RenderableType]] = []
-    for line in lines:
+    beginnings = _beginnings(lines)
+    for at, line in enumerate(lines):
+        if at in beginnings:
+            rows.append([])
         row: list[RenderableType] = [_mark(paper, line), paper.words(write(line.time_ns), "dim")]
         if show_took:
             row.append(paper.words(about(line.took_ns) if line.took_ns else "", "dim"))
@@ -80,6 +112,20 @@ def _print_lines(paper: Paper, lines: Sequence[Line]) -> None:
             row.append(paper.words(line.process, "cyan"))
         rows.append([*row, _sentence(paper, line)])
     paper.table(rows, [*columns, (heading, "fill")])
+
+
+def _beginnings(lines: Sequence[Line]) -> set[int]:
+    """Find the lines before which one story is over and another begins: an empty line parts them."""
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for at, line in enumerate(lines):
+        first.setdefault(line.story, at)
+        last[line.story] = at
+    long = {story for story in first if story >= 0 and last[story] > first[story]}
+    pairs = ((at, lines[at - 1].story, lines[at].story) for at in range(1, len(lines)))
+    return {
+        at for at, before, here in pairs if {before, here} <= long and last[before] < at and first[here] == at
+    }
 
 
 def _mark(paper: Paper, line: Line) -> Text:
@@ -91,6 +137,7 @@ def _mark(paper: Paper, line: Line) -> Text:
 def _sentence(paper: Paper, line: Line) -> RenderableType:
     """Give the indented text; a wrapped line keeps its indentation."""
     text = paper.words(line.text, _STYLES[line.tone])
+    text.append_text(paper.words(line.aside, "dim"))
     if line.breaks:
         text.append_text(paper.words(f"  ← {', '.join(line.breaks)}", "bold red"))
     return Padding(text, (0, 0, 0, 2 * line.depth)) if line.depth else text

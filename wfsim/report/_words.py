@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from wfsim.history import Op
 
-_LONGEST_MESSAGE = 160
+_LONGEST_MESSAGE = 300
 _LONGEST_VALUE = 40
 _SIGNIFICANT_DIGITS = 3
 
@@ -33,9 +33,9 @@ def plural(count: int, word: str) -> str:
 
 
 def subject(op: Op) -> str:
-    """Name what was called: "charge", "compensate charge", "checkout"; a user's own kind comes before the name."""
+    """Name what was called: "charge", "compensate charge"; a user's own kind comes before the name."""
     name = op.name or op.design or op.kind
-    if op.kind in {"forward", "task", "saga", "dag", "call", ""}:
+    if op.kind in {"forward", "task", "saga", "dag", "call", "instance", ""}:
         return name
     return name if name == op.kind else f"{op.kind} {name}"
 
@@ -53,44 +53,63 @@ def error_of(data: Mapping[str, Any]) -> str:
     return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 1] + "…"
 
 
-def ending(end: Op, faults: Sequence[Op]) -> str:
-    """Tell how an operation ended: "ok", "failed: ConnectionError: bank is down (injected)"."""
+def ending(end: Op, faults: Sequence[Op], *, is_flow: bool = False) -> str:
+    """Tell how an operation ended: "ok", "failed: ConnectionError: bank is down (injected)".
+
+    A flow that ends by a timeout has failed; of a single call no one knows then whether it took effect.
+    """
     kinds = list(dict.fromkeys(fault.name for fault in faults))
     asides = [_ASIDES.get(kind, f"{kind} injected") for kind in kinds]
-    return " ".join([_outcome(end, kinds), *(f"({aside})" for aside in asides)])
+    return " ".join([_outcome(end, kinds, is_flow=is_flow), *(f"({aside})" for aside in asides)])
 
 
-_ASIDES = {"fail": "injected", "lose_reply": "injected"}
-"""What the nemesis had to do with how an operation ended, where the name of the fault would only repeat it."""
+_ASIDES = {"fail": "injected", "lose_reply": "injected", "hang": "injected"}
+"""What the nemesis had to do with an ending, where the name of the fault would only repeat it."""
 
 
-def _outcome(end: Op, faults: Sequence[str]) -> str:
+def _outcome(end: Op, faults: Sequence[str], *, is_flow: bool) -> str:
     if end.type == "ok":
         return "ok"
     error = error_of(end.data)
-    if end.type == "fail":
+    if is_flow and error == "CancelledError":
+        return "cancelled"
+    if end.type == "fail" or is_flow:
         return f"failed: {error}" if error else "failed"
     if "lose_reply" in faults or end.data.get("effect") == "happened":
         return "took effect, but its reply is lost"
     kind = error.partition(":")[0]
+    if "hang" in faults and kind == "CancelledError":
+        return "hangs until it is cancelled"
     known = {"CancelledError": "cancelled, outcome unknown", "TimeoutError": "timed out, outcome unknown"}
     return known.get(kind, f"ended, outcome unknown: {error}" if error else "ended, outcome unknown")
 
 
-def fact(op: Op) -> str:
-    """Tell a bare fact: an effect, a wait before a retry, a crash, something of the user's own."""
+def effects_of(end: Op, effects: Sequence[Op]) -> str:
+    """Tell the effects that happened as a call ended: ", effect: card charged (order-1)"."""
+    named = [(f": {effect.name}" if effect.name != end.name else "") + _details(effect) for effect in effects]
+    return "".join(f", effect{one}" for one in named)
+
+
+def fact(op: Op, fault: Op | None = None) -> str:
+    """Tell a bare fact: an effect, a wait, a crash (``fault`` is what it came from), a user's own."""
     if op.kind == "effect":
-        return f"effect: {op.name}{_details(op.data)}"
+        return f"effect: {op.name}{_details(op)}"
     if op.kind == "retry":
         return _retry(op)
     if op.kind == "process":
-        return _process(op)
+        return _process(op, fault)
     if op.kind == "skip":
         because = op.data.get("because")
         return f"skips {op.name}" + (f", because {because} failed" if because else "")
     if op.kind == "fault":
-        return f"fault: {op.name}{' at ' + str(op.data['step']) if op.data.get('step') else ''} (injected)"
-    return f"{subject(op)}{_details(op.data)}"
+        return f"fault: {op.name}{_place_of(op)} (injected)"
+    return f"{subject(op)}{_details(op)}"
+
+
+def _place_of(fault: Op) -> str:
+    """Say at which step, or at which fault point of the user's own, a fault struck."""
+    place = fault.data.get("step") or fault.data.get("point")
+    return f" at {place}" if place else ""
 
 
 def _retry(op: Op) -> str:
@@ -101,25 +120,31 @@ def _retry(op: Op) -> str:
     if gave_up:
         return f"gives up on {op.name} at once: the error is {gave_up}"
     delay_ns = op.data.get("delay_ns")
-    return f"waits {about(delay_ns)}, then tries {op.name} again" if delay_ns else f"tries {op.name} again at once"
+    return (
+        f"waits {about(delay_ns)}, then tries {op.name} again"
+        if delay_ns
+        else f"tries {op.name} again at once"
+    )
 
 
-def _process(op: Op) -> str:
+def _process(op: Op, fault: Op | None) -> str:
     word = _PROCESS_WORDS.get(op.name, op.name)
-    details = {key: value for key, value in op.data.items() if key not in {"incarnation", "restart_after_ns"}}
     pause_ns = op.data.get("restart_after_ns")
     after = f", restarts in {about(pause_ns)}" if isinstance(pause_ns, int) else ""
-    return f"process {op.process or op.name} {word}{after}{_details(details)}"
+    by = f"{_place_of(fault)} (injected)" if fault is not None else ""
+    return f"process {op.process or op.name} {word}{by}{after}"
 
 
 _PROCESS_WORDS = {"crash": "crashes", "restart": "restarts", "start": "starts", "end": "ends"}
 
 
-def _details(data: Mapping[str, Any]) -> str:
+def _details(op: Op) -> str:
     """Write what else is known of a fact: ``(order-1, amount=20)``; the key of an effect needs no label."""
-    parts = [_value(value) if key == "key" else f"{key}={_value(value)}" for key, value in data.items()]
-    shown = [part for part, value in zip(parts, data.values(), strict=True) if value is not None]
-    return f" ({', '.join(shown)})" if shown else ""
+    known = {key: value for key, value in op.data.items() if value is not None}
+    if known.get("key") == op.process:  # the key of who has no other: it says nothing
+        del known["key"]
+    parts = [_value(value) if key == "key" else f"{key}={_value(value)}" for key, value in known.items()]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _value(value: Any) -> str:

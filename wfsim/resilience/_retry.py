@@ -8,7 +8,6 @@ import inspect
 import math
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
 
@@ -17,7 +16,7 @@ from wfsim.kernel import cause_of, current, event, perform, sleep
 from wfsim.units import NS_PER_SECOND, Duration, parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -40,17 +39,18 @@ class Retry:
     ``delay`` (seconds, or ``"100ms"``) is the first wait. With ``backoff="fixed"`` all are as long; with
     ``"exponential"`` each is ``factor`` times the one before. No wait is longer than ``max_delay``.
 
-    ``jitter`` spreads the waits, so that clients which failed together do not come back together: ``"full"`` draws
-    each between zero and what it would be, ``"equal"`` between half of that and all of it, ``"decorrelated"``
-    between ``delay`` and three times the wait before (M. Brooker, Exponential Backoff and Jitter, AWS Architecture
-    Blog, 2015).
+    ``jitter`` spreads the waits, so that clients which failed together do not come back together: ``"full"``
+    draws each between zero and what it would be, ``"equal"`` between half of that and all of it,
+    ``"decorrelated"`` between ``delay`` and three times the wait before (M. Brooker, Exponential Backoff and
+    Jitter, AWS Architecture Blog, 2015).
 
-    ``retry_on`` says which failures are worth another try: an exception type, several of them, or a function from
-    the exception to a bool. Any other is raised at once, as it is; so is a cancellation. When the last try has failed,
-    RetriesExhausted is raised from its error.
+    ``retry_on`` says which failures are worth another try: an exception type, several of them, or a function
+    from the exception to a bool. Any other is raised at once, as it is; so is a cancellation. When the last
+    try has failed, RetriesExhausted is raised from its error.
 
     Use it as the ``retry=`` of a step; as ``await Retry(attempts=5).call(fetch, url)``; or as a decorator,
-    ``@Retry(attempts=5)``, on coroutine functions and on plain ones. One object can serve any number of steps at once.
+    ``@Retry(attempts=5)``, on coroutine functions and on plain ones. One object can serve any number of steps
+    at once.
     """
 
     attempts: int = 3
@@ -62,7 +62,9 @@ class Retry:
     retry_on: type[Exception] | Sequence[type[Exception]] | Callable[[Exception], bool] = Exception
     _delay_ns: int = field(init=False, repr=False, compare=False)
     _max_ns: int = field(init=False, repr=False, compare=False)
-    _growing: int = field(init=False, repr=False, compare=False)  # how many waits are shorter than the longest
+    _growing: int = field(
+        init=False, repr=False, compare=False
+    )  # how many waits are shorter than the longest
     _kinds: tuple[type[Exception], ...] | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -72,12 +74,18 @@ class Retry:
         put("_max_ns", parse_duration(self.max_delay))
         put("_kinds", _kinds(self.retry_on))
         if self._max_ns < self._delay_ns:
-            raise DesignError(f"Retry: max_delay={self.max_delay!r} is shorter than delay={self.delay!r}, the first wait")
-        put("_growing", _growing(self))
+            raise DesignError(
+                f"Retry: max_delay={self.max_delay!r} is shorter than delay={self.delay!r}, the first wait"
+            )
+        put("_growing", self._count_growing())
 
     def describe(self) -> dict[str, Any]:
         """Give the policy as plain data; lengths of time are in nanoseconds."""
-        described: dict[str, Any] = {"attempts": self.attempts, "backoff": self.backoff, "delay_ns": self._delay_ns}
+        described: dict[str, Any] = {
+            "attempts": self.attempts,
+            "backoff": self.backoff,
+            "delay_ns": self._delay_ns,
+        }
         if self.backoff == "exponential":
             described |= {"factor": self.factor, "max_delay_ns": self._max_ns}
         if self.jitter != "none":
@@ -97,13 +105,14 @@ class Retry:
         if not isinstance(error, Exception) or isinstance(error, _NEVER):
             return False
         if self._kinds is None:
-            return bool(self.retry_on(error))  # type: ignore[operator, misc] # _check saw that it can be called
+            return bool(self.retry_on(error))  # type: ignore[operator] # _check saw that it can be called
         return isinstance(error, self._kinds)
 
     def delay_ns_after(self, attempt: int, before_ns: int, draw: Callable[[], float]) -> int:
-        """Give the wait that follows try number ``attempt``; ``before_ns`` was the wait before that try, 0 if none.
+        """Give the wait that follows try number ``attempt``, in nanoseconds.
 
-        ``draw`` gives a float of [0, 1); it is asked only if there is jitter.
+        ``before_ns`` is the wait before that try, 0 if there was none. ``draw`` gives a float of [0, 1); it
+        is asked only if there is jitter.
         """
         if self.jitter == "decorrelated":
             high = max(before_ns, self._delay_ns) * _SPREAD
@@ -120,24 +129,32 @@ class Retry:
             return self._max_ns
         return min(self._max_ns, round(self._delay_ns * self.factor ** (attempt - 1)))
 
+    def _count_growing(self) -> int:
+        """Tell after how many waits ``max_delay`` is reached: beyond that ``factor ** n`` may overflow."""
+        if self.factor == 1 or not self._delay_ns:
+            return self.attempts
+        return math.ceil(math.log(self._max_ns / self._delay_ns) / math.log(self.factor)) + 1
+
     # -- trying --
 
-    async def run(self, attempt: Callable[[int, int | None], Awaitable[T]], *, design: str = "", name: str = "") -> T:
-        """Try ``attempt(1, None)``, then ``attempt(2, cause)`` and so on: what a flow calls for its step ``name``."""
+    async def run(
+        self, attempt: Callable[[int, int | None], Awaitable[T]], *, design: str = "", name: str = ""
+    ) -> T:
+        """Try ``attempt(1, None)``, ``attempt(2, cause)`` and so on, for the step ``name`` of ``design``."""
         number, cause, delay_ns = 1, None, 0
         while True:
             try:
                 return await attempt(number, cause)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - _go_on raises it unless it is worth another try
                 cause = cause_of(error)
                 delay_ns = self._go_on(error, number, delay_ns, design, name, cause)
             await sleep(delay_ns / NS_PER_SECOND)
             number += 1
 
-    def _go_on(  # noqa: PLR0913, PLR0917
+    def _go_on(
         self, error: Exception, number: int, before_ns: int, design: str, name: str, cause: int | None
     ) -> int:
-        """Give the wait before the next try, or raise if there is to be none; the history learns of either."""
+        """Give the wait before the next try, or raise if there is to be none; record either."""
         retryable = self.retries(error)
         if retryable and number < self.attempts:
             delay_ns = self.delay_ns_after(number, before_ns, functools.partial(_draw, design, name))
@@ -165,9 +182,11 @@ class Retry:
     def __call__(self, fn: Callable[P, T]) -> Callable[P, T]:
         """Decorate a function, so that each call of it is under this policy."""
         if not callable(fn):
-            raise DesignError(f"@Retry decorates a function, not {fn!r}; to call one now write: await Retry().call(fn)")
+            raise DesignError(
+                f"@Retry decorates a function, not {fn!r}; to call one now write: await Retry().call(fn)"
+            )
         if inspect.iscoroutinefunction(fn):
-            return self._patient_coroutine(fn)  # type: ignore[return-value] # T is the coroutine's type
+            return self._patient_coroutine(fn)
         return self._patient_function(fn)
 
     def _patient_coroutine(self, fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -180,7 +199,9 @@ class Retry:
     def _patient_function(self, fn: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(fn)
         def patient(*args: P.args, **kwargs: P.kwargs) -> T:
-            if current() is not None:  # this is blocking code inside a simulation, so a loop runs in virtual time
+            if (
+                current() is not None
+            ):  # this is blocking code inside a simulation, so a loop runs in virtual time
                 value: T = asyncio.run(self.call(_bound(fn, args, kwargs)))
                 return value
             return self._block(_bound(fn, args, kwargs))
@@ -193,14 +214,14 @@ class Retry:
         while True:
             try:
                 return fn()
-            except Exception as error:  # noqa: BLE001 - _go_on raises it again unless it is worth another try
+            except Exception as error:  # noqa: BLE001 - as in run
                 delay_ns = self._go_on(error, number, delay_ns, "", getattr(fn, "__name__", ""), None)
             time.sleep(delay_ns / NS_PER_SECOND)  # noqa: TID251 - outside a simulation time is real
             number += 1
 
 
 def _bound(fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], T]:
-    """Give a call without arguments that keeps the function's name and its nature (coroutine function or not)."""
+    """Give a call without arguments that keeps the function's name, and is a coroutine function if it is."""
     bound = functools.partial(fn, *args, **kwargs)
     return functools.update_wrapper(bound, fn)
 
@@ -210,7 +231,7 @@ def _draw(design: str, name: str) -> float:
     simulation = current()
     if simulation is not None:
         return simulation.stream(f"retry/{design}/{name}").random()
-    entropy = os.urandom(7)  # noqa: TID251 - clients with equal seeds would all come back at the same instant
+    entropy = os.urandom(7)  # noqa: TID251 - clients with equal seeds would all come back at once
     return (int.from_bytes(entropy) >> 3) / (1 << 53)
 
 
@@ -218,24 +239,21 @@ def _between(low: int, high: int, draw: float) -> int:
     return low + int(draw * (high - low + 1))
 
 
-def _growing(retry: Retry) -> int:
-    """Tell after how many waits ``max_delay`` is reached: ``factor ** n`` overflows a float sooner or later."""
-    if retry.factor == 1 or retry._delay_ns == 0:  # noqa: SLF001 - a constructor's helper
-        return retry.attempts
-    return math.ceil(math.log(retry._max_ns / retry._delay_ns) / math.log(retry.factor)) + 1  # noqa: SLF001
-
-
-def _check(retry: Retry) -> None:
+def _check(retry: Any) -> None:
     """Raise DesignError, naming the field and the cure, if a field is wrong."""
     if isinstance(retry.attempts, bool) or not isinstance(retry.attempts, int) or retry.attempts < 1:
-        raise DesignError(f"Retry: attempts={retry.attempts!r} must be 1 or more; it counts the first try too")
+        raise DesignError(
+            f"Retry: attempts={retry.attempts!r} must be 1 or more; it counts the first try too"
+        )
     for name, value, allowed in (("backoff", retry.backoff, _BACKOFFS), ("jitter", retry.jitter, _JITTERS)):
         if value not in allowed:
             raise DesignError(f"Retry: {name}={value!r} is unknown; allowed: {', '.join(allowed)}")
     if not 1 <= retry.factor < math.inf:
         raise DesignError(f"Retry: factor={retry.factor!r} must be 1 or more, for waits do not shrink")
     if retry.jitter == "decorrelated" and retry.backoff == "fixed":
-        raise DesignError("Retry: jitter='decorrelated' makes the waits grow, so backoff='fixed' contradicts it")
+        raise DesignError(
+            "Retry: jitter='decorrelated' makes the waits grow, so backoff='fixed' contradicts it"
+        )
 
 
 def _kinds(retry_on: Any) -> tuple[type[Exception], ...] | None:

@@ -1,10 +1,9 @@
-"""The ``design`` section: a Python reference, a factory, a plugin's target, or a saga or DAG in the file itself."""
+"""The ``design`` section: a Python reference, a factory, a plugin's target, or a saga or DAG in the file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path as FilePath
-from typing import Annotated, Any
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo
 
@@ -26,8 +25,13 @@ from wfsim.scenario._validate import (
     validate,
 )
 from wfsim.scenario._values import read_distribution
-from wfsim.scenario._yaml import Path
-from wfsim.workflows import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path as FilePath
+
+    from wfsim.scenario._yaml import Path
+    from wfsim.workflows import Policy
 
 _FORMS = ("saga", "dag", "factory", "target")
 _LATENCY = read_distribution("1ms")
@@ -116,9 +120,9 @@ class StepPart(CallPart):
         undo = self.compensate
         return StepSpec(
             forward=self.service(self.name, self.name),
-            compensate=undo and undo.service(self.name, f"undo {self.name}"),
+            compensate=undo.service(self.name, f"undo {self.name}") if undo else None,
             retry=self.policy(),
-            compensate_retry=undo and undo.policy(),
+            compensate_retry=undo.policy() if undo else None,
             compensate_unknown=self.compensate_unknown,
         )
 
@@ -134,7 +138,7 @@ class TaskPart(CallPart):
     """One task of a DAG."""
 
     name: Name
-    depends_on: list[str] = []
+    depends_on: list[str] = Field(default_factory=list)
 
 
 class DagPart(Part):
@@ -148,14 +152,14 @@ class FactoryPart(Part):
     """A Python function that makes a design anew for each run."""
 
     factory: str
-    with_: Annotated[dict[str, Any], Field(alias="with")] = {}
+    with_: dict[str, Any] = Field(default_factory=dict, alias="with")
 
 
 class TargetPart(Part):
     """A plugin's target."""
 
     target: str
-    with_: Annotated[dict[str, Any], Field(alias="with")] = {}
+    with_: dict[str, Any] = Field(default_factory=dict, alias="with")
 
 
 def read_design(value: Any, path: Path, problems: Problems, folder: FilePath) -> Target | None:
@@ -164,6 +168,7 @@ def read_design(value: Any, path: Path, problems: Problems, folder: FilePath) ->
         if isinstance(value, str):
             return _target_named(load_reference(value, folder))
         form = _form_of(value)
+        _check_unique(value, path, problems)
         if form == "saga":
             return _read_saga(validate(SagaPart, value, folder))
         if form == "dag":
@@ -205,18 +210,18 @@ def _target_named(found: Any) -> Target:
         return Factory(found)
     if runs or isinstance(found, Target) or (callable(found) and not isinstance(found, type)):
         return target_of(found)
-    kind = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
-    raise Wrong(f"names {kind}, which is no design: neither a function nor an object with a run method")
+    what = f"a value of type {type(found).__name__}"
+    if isinstance(found, type):
+        what = f"the class {found.__name__}"
+    raise Wrong(f"names {what}, which is no design: neither a function nor an object with a run method")
 
 
 def _read_saga(part: SagaPart) -> Target:
-    _check_unique("steps", [step.name for step in part.steps])
     return InlineTarget(SagaSpec(part.saga, tuple(step.spec() for step in part.steps)))
 
 
 def _read_dag(part: DagPart) -> Target:
     names = [task.name for task in part.tasks]
-    _check_unique("tasks", names)
     wrongs = [
         unknown("task", needed, names, at=("tasks", number, "depends_on", place))
         for number, task in enumerate(part.tasks)
@@ -226,7 +231,8 @@ def _read_dag(part: DagPart) -> Target:
     if wrongs:
         raise Wrongs(wrongs)
     tasks = tuple(
-        TaskSpec(task.service(task.name, task.name), tuple(task.depends_on), task.policy()) for task in part.tasks
+        TaskSpec(task.service(task.name, task.name), tuple(task.depends_on), task.policy())
+        for task in part.tasks
     )
     spec = DagSpec(part.dag, tasks)
     try:
@@ -237,14 +243,17 @@ def _read_dag(part: DagPart) -> Target:
     return InlineTarget(spec)
 
 
-def _check_unique(what: str, names: list[str]) -> None:
-    wrongs = [
-        Wrong(f"the name {name!r} is taken by {what}[{names.index(name)}]", at=(what, number, "name"))
-        for number, name in enumerate(names)
-        if names.index(name) < number
-    ]
-    if wrongs:
-        raise Wrongs(wrongs)
+def _check_unique(value: dict[str, Any], path: Path, problems: Problems) -> None:
+    """Refuse names that are there twice, whatever else is wrong with the parts that bear them."""
+    for what in ("steps", "tasks"):
+        parts = value.get(what)
+        names = (
+            [part.get("name") for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+        )
+        for number, name in enumerate(names):
+            if name is not None and names.index(name) < number:
+                problem = f"the name {name!r} is taken by {what}[{names.index(name)}]"
+                problems.add((*path, what, number, "name"), Wrong(problem))
 
 
 def _read_factory(part: FactoryPart, folder: FilePath) -> Target:
@@ -254,9 +263,8 @@ def _read_factory(part: FactoryPart, folder: FilePath) -> Target:
         wrong.at = ("factory",)
         raise
     if not callable(make):
-        raise Wrong(f"names a {type(make).__name__}, which cannot be called", at=("factory",))
-    _check_call(make, part.with_)
-    return Factory(make, part.with_)
+        raise Wrong(f"names a value of type {type(make).__name__}, which cannot be called", at=("factory",))
+    return Factory(make, _options_for(make, part.with_))
 
 
 def _read_target(part: TargetPart) -> Target:
@@ -266,14 +274,19 @@ def _read_target(part: TargetPart) -> Target:
             raise Wrong("no plugin that adds targets is installed", at=("target",))
         raise unknown("target", part.target, sorted(targets), at=("target",))
     make = targets[part.target]
-    _check_call(make, part.with_)
-    return make(**part.with_)
+    return make(**_options_for(make, part.with_))
 
 
-def _check_call(make: Any, given: dict[str, Any]) -> None:
-    """Check the options of a factory against its signature."""
+def _options_for(make: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """Check the options of a factory against its signature; whatever takes any option takes these."""
     try:
-        read_options(make, given)
+        parameters = inspect.signature(make).parameters.values()
+    except ValueError:  # built-in code has none
+        return given
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return given
+    try:
+        return read_options(make, given)
     except (Wrong, Wrongs) as error:
         wrongs: Iterable[Wrong] = error.all if isinstance(error, Wrongs) else (error,)
         for wrong in wrongs:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wfsim import checkers, harness
-from wfsim.checkers import Verdict
 from wfsim.harness import Expectation
 from wfsim.scenario._plugins import plugins
 from wfsim.scenario._problems import Problems, Wrong, Wrongs, unknown
 from wfsim.scenario._validate import read_options, shown
-from wfsim.scenario._yaml import Path
 
-_OF_A_WORKLOAD = ("success_rate", "completes_within", "effect_count", "op_count", "outcome")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wfsim.checkers import Verdict
+    from wfsim.scenario._yaml import Path
+
+_OF_A_WORKLOAD = ("success_rate", "completes_within", "effect_count", "effect_undone", "op_count", "outcome")
 _SECTIONS = ("holds", "breaks")
 
 
@@ -57,8 +60,9 @@ def _read_list(value: Any, path: Path, problems: Problems, *, breaks: bool) -> t
 
 def _read_entry(entry: Any, *, breaks: bool) -> Expectation:
     """Read ``checker`` or ``checker: options``."""
+    at: Path = ()
     if isinstance(entry, str):
-        name, given, at = entry, None, ()
+        name, given = entry, None
     elif isinstance(entry, dict) and len(entry) == 1:
         name, given = next(iter(entry.items()))
         at = (name,)

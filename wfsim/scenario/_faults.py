@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path as FilePath
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, PlainValidator
 
-from wfsim.errors import InjectedFault, WfsimError
-from wfsim.harness import Description
+from wfsim.errors import DesignError, InjectedFault, WfsimError
 from wfsim.nemesis import Crash, Delay, Fail, Hang, LoseReply, Rule
 from wfsim.scenario._plugins import plugins
 from wfsim.scenario._problems import Problems, Wrong, Wrongs, unknown
-from wfsim.scenario._reference import load_error
+from wfsim.scenario._reference import load_error, reference_to
 from wfsim.scenario._validate import DurationNs, Name, Part, Probability, read_options, shown, validate
-from wfsim.scenario._values import read_attempt, read_distribution
-from wfsim.scenario._yaml import Path
+from wfsim.scenario._values import distribution_to_data, read_attempt, read_distribution
 from wfsim.units import format_duration
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wfsim.harness import Description
+    from wfsim.scenario._yaml import Path
+
+_HERE = FilePath()
 _KINDS = ("fail", "delay", "hang", "lose_reply", "crash")
-_ON = {"saga": ("saga", "forward", "compensate"), "dag": ("dag", "task")}
+_ON = {"saga": ("forward", "compensate"), "dag": ("task",)}
 
 
 class AtPart(Part):
@@ -56,7 +60,7 @@ def read_faults(
     return tuple(rules)
 
 
-def fault_from_data(entry: Any, folder: FilePath = FilePath(), known: Description | None = None) -> Rule:
+def fault_from_data(entry: Any, folder: FilePath = _HERE, known: Description | None = None) -> Rule:
     """Return the rule that one entry of a file describes. Raises ValueError with every problem of it.
 
     ``known`` is what is known of the design: a step that it does not have is refused.
@@ -74,16 +78,15 @@ def fault_from_data(entry: Any, folder: FilePath = FilePath(), known: Descriptio
     return _rule(fault, where)
 
 
-def fault_to_data(rule: Rule) -> dict[str, Any]:
-    """Return the entry of a file that describes ``rule``: what ``fault_from_data`` reads."""
+def fault_to_data(rule: Rule, folder: FilePath = _HERE) -> dict[str, Any]:
+    """Return the entry of a file in ``folder`` that describes ``rule``: what ``fault_from_data`` reads."""
     where = rule.describe()
-    options = where.pop("fault")
-    kind = options.pop("kind")
+    del where["fault"]
     if isinstance(rule.attempt, range) and rule.attempt.step == 1:
         where["attempt"] = f"{rule.attempt.start}..{rule.attempt.stop - 1}"
     elif rule.attempt is not None and not isinstance(rule.attempt, int):
         where["attempt"] = list(rule.attempt)
-    entry: dict[str, Any] = {kind: _plain_options(kind, options)}
+    entry: dict[str, Any] = {rule.fault.kind: _options_to_data(rule.fault, folder)}
     return {**entry, "at": where} if where else entry
 
 
@@ -177,12 +180,12 @@ def _where(value: Any, known: Description | None) -> dict[str, Any]:
 def _check_names(part: AtPart, known: Description, *, short: bool) -> None:
     """Refuse what the design does not have: a fault that can never strike proves nothing."""
     allowed = {"step": known.steps, "on": _ON.get(known.kind), "design": (known.name,)}
-    if known.kind not in _ON:  # a function may use any number of designs of its own
-        allowed = {"step": known.steps}
     wrongs = [
         unknown(_WORDS[field], value, names, at=() if short else (field,))
         for field, names in allowed.items()
-        if names is not None and (value := getattr(part, field)) is not None and not fnmatch.filter(names, value)
+        if names is not None
+        and (value := getattr(part, field)) is not None
+        and not fnmatch.filter(names, value)
     ]
     if wrongs:
         raise Wrongs(wrongs)
@@ -198,6 +201,20 @@ def _rule(fault: Any, where: dict[str, Any]) -> Rule:
         raise Wrong(str(error), at=("at",)) from error
 
 
-def _plain_options(kind: str, options: dict[str, Any]) -> Any:
-    """Write a fault's options the short way where there is one."""
-    raise NotImplementedError
+def _options_to_data(fault: Any, folder: FilePath) -> Any:
+    """Write a fault's options as a file has them."""
+    if isinstance(fault, Delay):
+        return distribution_to_data(fault.by)
+    if isinstance(fault, Fail):
+        return _fail_to_data(fault, folder)
+    return {name: value for name, value in fault.describe().items() if name != "kind"} or None
+
+
+def _fail_to_data(fault: Fail, folder: FilePath) -> dict[str, Any]:
+    """Write the error; of its arguments a file holds one, the message."""
+    if not isinstance(fault.error, type | Exception):
+        raise DesignError("a fault whose error a function makes cannot be written to a file; name its type")
+    error = fault.error if isinstance(fault.error, type) else type(fault.error)
+    message = "" if isinstance(fault.error, type) else str(fault.error)
+    data = {"error": reference_to(error, folder)}
+    return {**data, "message": message} if message else data

@@ -7,15 +7,18 @@ one does: a call that timed out may still take effect. An idempotent service doe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from wfsim.errors import DesignError
 from wfsim.harness import Description
-from wfsim.kernel import Distribution, current, effect, sleep, spawn
+from wfsim.kernel import Distribution, current, effect, sleep
 from wfsim.units import NS_PER_SECOND
 from wfsim.workflows import DAGWorkflow, Policy, Saga
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _KEY: ContextVar[str] = ContextVar("wfsim_scenario_key")
 """What the running instance is about: the key that its effects carry."""
@@ -23,7 +26,7 @@ _KEY: ContextVar[str] = ContextVar("wfsim_scenario_key")
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """What a call of one service does: how long it takes, how often it fails, what it changes in the world."""
+    """What a call of one service does: how long it takes, how often it fails, what it changes."""
 
     name: str
     latency: Distribution
@@ -134,7 +137,7 @@ class _Service:
         """Answer one call. With ``outlives_caller`` the work goes on when the caller is cancelled."""
         if not self.spec.outlives_caller:
             return await self._serve(_KEY.get())
-        work = spawn(self._serve(_KEY.get()), name=f"{self.spec.name} service")
+        work = asyncio.create_task(self._serve(_KEY.get()), name=f"{self.spec.name} service")
         work.add_done_callback(_note_error)
         return await asyncio.shield(work)
 
@@ -144,7 +147,8 @@ class _Service:
 
     async def _serve(self, key: str) -> str:
         simulation = current()
-        assert simulation is not None, "a design of a scenario file runs in a simulation only"
+        if simulation is None:
+            raise DesignError(f"{self.design} is described in a scenario file and runs in a simulation only")
         stream = simulation.stream(f"design/{self.design}/{self.spec.name}")
         await sleep(self.spec.latency.sample_ns(stream) / NS_PER_SECOND)
         if self.spec.failure_probability and stream.random() < self.spec.failure_probability:
@@ -163,7 +167,7 @@ def _note_error(work: asyncio.Task[Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Timeout:
-    """A policy: each attempt gets ``timeout_ns``, then fails with TimeoutError; ``inner`` decides what next."""
+    """A policy: each attempt gets ``timeout_ns``, then fails with TimeoutError; then ``inner`` decides."""
 
     timeout_ns: int
     inner: Policy | None = None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path as FilePath
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -17,10 +16,13 @@ from wfsim.scenario._design import describe, read_design
 from wfsim.scenario._expect import read_expectations
 from wfsim.scenario._faults import read_faults
 from wfsim.scenario._inline import InlineTarget
-from wfsim.scenario._problems import Problems, ScenarioErrors, Wrong, unknown
-from wfsim.scenario._validate import DistributionField, Name, Part, shown, validate
+from wfsim.scenario._problems import Problems, ScenarioErrors, Wrong, nearest, unknown
+from wfsim.scenario._validate import DistributionField, DurationNs, Part, shown, validate
 from wfsim.scenario._values import read_duration_ns
-from wfsim.scenario._yaml import Document, parse
+from wfsim.scenario._yaml import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SECTIONS = (
     "name",
@@ -48,7 +50,7 @@ class WorkloadPart(Part):
 class BoundsPart(Part):
     """The ``bounds`` section."""
 
-    time: Any = None
+    time: DurationNs | None = None
     steps: Annotated[int, Field(ge=1)] | None = None
     stalled_steps: Annotated[int, Field(ge=1)] | None = None
 
@@ -72,7 +74,9 @@ def load(path: str | FilePath) -> Experiment:
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = file.read_bytes()[: error.start].count(b"\n") + 1
-        raise _alone(f"this is no UTF-8 text: {error.reason}; save the file as UTF-8", shown_as, line) from error
+        raise _alone(
+            f"this is no UTF-8 text: {error.reason}; save the file as UTF-8", shown_as, line
+        ) from error
     except FileNotFoundError as error:
         raise _alone("there is no such file", shown_as) from error
     except IsADirectoryError as error:
@@ -86,9 +90,15 @@ def load_text(text: str, *, file: str = "scenario.yaml", folder: str | FilePath 
     """Read the text of a scenario file. ``folder`` is where its Python references start from."""
     document = parse(text.replace("\t", " ") if file.endswith(".json") else text)
     problems = Problems(file, document)
-    experiment = None if document.broken else _Reader(document, problems, file, FilePath(folder)).read()
-    problems.raise_if_any()
-    assert experiment is not None, "a file without problems makes an experiment"
+    data = document.data
+    if not document.broken and not isinstance(data, dict):
+        what = "is empty" if data is None else f"must be a mapping, got {shown(data)}"
+        problems.add((), Wrong(f"the file {what}; a scenario has at least a design", allowed=_SECTIONS))
+    if not isinstance(data, dict):
+        raise problems.all()
+    experiment = _Reader(data, problems, file, FilePath(folder)).read()
+    if problems.errors:
+        raise problems.all()
     return experiment
 
 
@@ -99,19 +109,14 @@ def _alone(problem: str, file: str, line: int = 0) -> ScenarioErrors:
 class _Reader:
     """Reads section after section; what is wrong with one does not hide what is wrong with another."""
 
-    def __init__(self, document: Document, problems: Problems, file: str, folder: FilePath) -> None:
-        self.data = document.data
+    def __init__(self, data: dict[str, Any], problems: Problems, file: str, folder: FilePath) -> None:
+        self.data = data
         self.problems = problems
         self.file = file
         self.folder = folder
 
-    def read(self) -> Experiment | None:
-        """Return the experiment; None if the file is not even a mapping."""
-        if not isinstance(self.data, dict):
-            what = "is empty" if self.data is None else f"must be a mapping, got {shown(self.data)}"
-            problem = f"the file {what}; a scenario has at least a design"
-            self.problems.add((), Wrong(problem, allowed=_SECTIONS))
-            return None
+    def read(self) -> Experiment:
+        """Return the experiment; it is of use only if there are no problems."""
         for key in self.data:
             if key not in _SECTIONS:
                 self.problems.add((), unknown("key", key, _SECTIONS, at=(key,), key=True))
@@ -121,24 +126,33 @@ class _Reader:
         target = None
         if "design" in self.data:
             target = read_design(self.data["design"], ("design",), self.problems, self.folder)
-        else:
+        elif "design" not in [nearest(key, _SECTIONS) for key in self.data if key not in _SECTIONS]:
             self.problems.add((), Wrong("'design' is missing: what is to be run"))
-        known = describe(target, ("design",), self.problems) if target else None
+        described = describe(target, ("design",), self.problems) if target else None
+        known = described if isinstance(target, InlineTarget) else None
         name = self._text("name", FilePath(self.file).stem.replace("_", " ").replace("-", " "))
         return Experiment(
             name=name,
             design=target,
-            workload=self._workload(known if isinstance(target, InlineTarget) else None),
+            workload=self._workload(known),
             faults=read_faults(self.data.get("faults"), ("faults",), self.problems, self.folder, known),
             expectations=read_expectations(self.data.get("expect"), ("expect",), self.problems),
             seeds=self._value("seeds", read_seeds, (0,)),
             bounds=self._value("bounds", read_bounds, Bounds()),
-            start=self._value("start", read_start, Experiment.start),
-            heal_after_ns=self._value("heal_after", read_duration_ns, None),
-            settle_ns=self._value("settle", read_duration_ns, Experiment.settle_ns),
             description=self._text("description", ""),
             source=self.file,
+            **self._times(),
         )
+
+    def _times(self) -> dict[str, Any]:
+        """Read the sections that have a default of the harness."""
+        readers: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
+            ("start", "start", read_start),
+            ("heal_after", "heal_after_ns", read_duration_ns),
+            ("settle", "settle_ns", read_duration_ns),
+        )
+        values = {name: self._value(section, read, None) for section, name, read in readers}
+        return {name: value for name, value in values.items() if value is not None}
 
     def _value(self, section: str, read: Callable[[Any], Any], default: Any) -> Any:
         """Read one section, or return its default if it is missing or wrong."""
@@ -184,13 +198,7 @@ def read_seeds(value: Any) -> tuple[int, ...]:
 def read_bounds(value: Any) -> Bounds:
     """Return the bounds of each run. Raises Wrong or Wrongs."""
     part = validate(BoundsPart, value)
-    given = {"steps": part.steps, "stalled_steps": part.stalled_steps}
-    if part.time is not None:
-        try:
-            given["time_ns"] = read_duration_ns(part.time)
-        except Wrong as wrong:
-            wrong.at = ("time",)
-            raise
+    given = {"time_ns": part.time, "steps": part.steps, "stalled_steps": part.stalled_steps}
     return Bounds(**{name: bound for name, bound in given.items() if bound is not None})
 
 
@@ -201,7 +209,9 @@ def read_start(value: Any) -> str:
             raise ValueError  # noqa: TRY301, TRY004 - same cure
         datetime.fromisoformat(value)
     except ValueError as error:
-        raise Wrong(f"expected a date such as 2030-01-01 or 2030-01-01T09:00:00+00:00, got {shown(value)}") from error
+        raise Wrong(
+            f"expected a date such as 2030-01-01 or 2030-01-01T09:00:00+00:00, got {shown(value)}"
+        ) from error
     return value
 
 

@@ -10,6 +10,6 @@ if TYPE_CHECKING:
 
 def plugins() -> Plugins:
     """Return the installed plugins; looked for only when a file names what wfsim itself does not have."""
-    from wfsim.hookspecs import installed_plugins  # noqa: PLC0415 - slow, and rarely needed
+    from wfsim.hookspecs import installed_plugins
 
     return installed_plugins()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 from wfsim.errors import ScenarioError
-from wfsim.scenario._yaml import Document, Path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from wfsim.scenario._yaml import Document, Path
 
 
 class ScenarioErrors(ScenarioError):
@@ -89,10 +93,9 @@ class Problems:
         if str(error) not in map(str, self.errors):
             self.errors.append(error)
 
-    def raise_if_any(self) -> None:
-        """Raise all problems together, in the order of the file."""
-        if self.errors:
-            raise ScenarioErrors(sorted(self.errors, key=lambda error: (error.line, error.column)))
+    def all(self) -> ScenarioErrors:
+        """Return all problems together, in the order of the file."""
+        return ScenarioErrors(sorted(self.errors, key=lambda error: (error.line, error.column)))
 
 
 def field_of(path: Path) -> str:

@@ -4,34 +4,43 @@ from __future__ import annotations
 
 import builtins
 import importlib
-import importlib.util
+import os
 import sys
 import traceback
-from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
 from pathlib import Path as FilePath
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wfsim.scenario._problems import Wrong, nearest
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+_PACKAGE = "scenario"
 _FORM = 'write "module:attribute", or "file.py:attribute" with a path relative to this file'
 
 
 def load_reference(text: Any, folder: FilePath) -> Any:
-    """Return what a reference names. Files are looked up from ``folder``, modules from there and as Python does.
+    """Return what a reference names; files are looked up from ``folder``, modules from there too.
 
-    A file is executed anew each time, so that no scenario sees what another left in its globals.
-    Raises Wrong if there is no such file, module or attribute, or if importing it fails.
+    A file is executed anew each time, so that no scenario sees what another left in its globals. Raises Wrong
+    if there is no such file, module or attribute, or if importing it fails.
     """
-    if not isinstance(text, str) or text.count(":") != 1 or not all(text.split(":")):
+    where, _, attribute = text.rpartition(":") if isinstance(text, str) else ("", "", "")
+    if not where or not attribute:
         raise Wrong(f"expected a Python reference, got {_shown(text)}; {_FORM}")
-    where, attribute = text.split(":")
     module = _load_file(folder / where, where) if where.endswith(".py") else _load_module(where, folder)
     found: Any = module
     for part in attribute.split("."):
         if not hasattr(found, part):
-            names = [name for name in vars(found) if not name.startswith("_")] if hasattr(found, "__dict__") else []
+            names = (
+                [name for name in vars(found) if not name.startswith("_")]
+                if hasattr(found, "__dict__")
+                else []
+            )
             raise Wrong(f"{where} has no attribute {attribute!r}", suggestion=_near(attribute, names, where))
         found = getattr(found, part)
     return found
@@ -47,9 +56,20 @@ def load_error(text: Any, folder: FilePath) -> type[Exception]:
         return found
     names = [name for name, value in vars(builtins).items() if _is_error(value)]
     raise Wrong(
-        f"{_shown(text)} is no exception; name a built-in one, such as ConnectionError, or write module:Class",
+        f"{_shown(text)} is no exception; name a built-in one (ConnectionError), or write module:Class",
         suggestion=nearest(text, names),
     )
+
+
+def reference_to(error: type, folder: FilePath) -> str:
+    """Return what ``load_error`` reads as this exception: a built-in name, or a reference."""
+    name = error.__qualname__
+    if error.__module__ == "builtins":
+        return name
+    if not error.__module__.startswith(f"{_PACKAGE}."):
+        return f"{error.__module__}:{name}"
+    path = str(sys.modules[error.__module__].__file__)
+    return f"{os.path.relpath(path, folder)}:{name}"
 
 
 def _is_error(value: Any) -> bool:
@@ -61,14 +81,13 @@ def _load_file(path: FilePath, shown: str) -> ModuleType:
         siblings = sorted(other.name for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
         suggestion = nearest(path.name, siblings)
         raise Wrong(f"there is no file {shown}", suggestion=suggestion)
-    name = f"scenario.{path.resolve().parent.name}.{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None, "a path that ends in .py always has a loader"
-    assert spec.loader is not None, "a path that ends in .py always has a loader"
-    module = importlib.util.module_from_spec(spec)
+    name = f"{_PACKAGE}.{path.resolve().parent.name}.{path.stem}"
+    loader = SourceFileLoader(name, str(path))
+    module = module_from_spec(ModuleSpec(name, loader, origin=str(path)))
+    module.__file__ = str(path)
     sys.modules[name] = module  # dataclasses look their module up while it is executed
     with _importable(path.parent, shown):
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     return module
 
 
@@ -85,13 +104,18 @@ def _importable(folder: FilePath, shown: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        what = f"there is no module {error.name}" if error.name == shown else f"importing {shown} failed: {error}"
+        what = (
+            f"there is no module {error.name}"
+            if error.name == shown
+            else f"importing {shown} failed: {error}"
+        )
         raise Wrong(what) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno
         at = FilePath(error.filename or shown if isinstance(error, SyntaxError) else frames[-1].filename).name
-        raise Wrong(f"importing {shown} failed: {type(error).__name__}: {error} ({at}, line {line})") from error
+        what = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+        raise Wrong(f"importing {shown} failed: {what} ({at}, line {line})") from error
     finally:
         sys.path[:] = before
 

@@ -1,28 +1,33 @@
 """Validation by pydantic, its errors put into words that help.
 
-A part of a file is validated either by a model (``validate``) or by the signature of what will be
-called with it (``read_options``): a checker's, a fault's, a policy's own keyword arguments are what a file may say.
+A part of a file is validated either by a model (``validate``) or by the signature of what will be called with
+it (``read_options``): a checker's, a fault's, a policy's own keyword arguments are what a file may say.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path as FilePath
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, create_model
-from pydantic_core import ErrorDetails
 
 from wfsim.kernel import Distribution
 from wfsim.scenario._problems import Wrong, Wrongs, unknown
-from wfsim.scenario._values import read_distribution, read_duration_ns
+from wfsim.scenario._values import checked_duration, read_distribution, read_duration_ns
 from wfsim.units import Duration
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pydantic_core import ErrorDetails
+
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_HERE = FilePath()
 
 DurationNs = Annotated[int, PlainValidator(read_duration_ns)]
 DistributionField = Annotated[Any, PlainValidator(read_distribution)]
@@ -36,14 +41,14 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True)
 
 
-def validate(model: type[ModelT], value: Any, folder: FilePath = FilePath()) -> ModelT:
-    """Return ``value`` as ``model``; Python references in it start from ``folder``. Raises Wrong or Wrongs."""
+def validate(model: type[ModelT], value: Any, folder: FilePath = _HERE) -> ModelT:
+    """Return ``value`` as ``model``; references in it start from ``folder``. Raises Wrong or Wrongs."""
     if not isinstance(value, dict):
         raise Wrong(f"expected a mapping, got {shown(value)}", allowed=_keys(model))
     try:
         return model.model_validate(value, context={"folder": folder})
     except ValidationError as error:
-        raise Wrongs(_wrongs(model, error)) from error
+        raise Wrongs(_without_echoes(list(_wrongs(model, error)))) from error
 
 
 def read_options(function: Callable[..., Any], value: Any) -> dict[str, Any]:
@@ -53,11 +58,11 @@ def read_options(function: Callable[..., Any], value: Any) -> dict[str, Any]:
     name ends in ``_ns`` is a duration and is written without that ending.
     """
     model, names = _options_model(function)
+    if value and not names:
+        raise Wrong(f"takes no options, got {shown(value)}")
     if value is None:
         value = {}
     elif not isinstance(value, dict):
-        if not names:
-            raise Wrong(f"takes no options, got {shown(value)}")
         value = {next(iter(names)): value}
     part = validate(model, value)
     return {names[key]: getattr(part, key) for key in value}
@@ -102,7 +107,7 @@ def _field_type(function: Callable[..., Any], parameter: inspect.Parameter) -> A
 def _known_type(annotation: Any, *, optional: bool) -> Any:
     if annotation is inspect.Parameter.empty:
         return Any
-    for alias, reader in ((Duration, read_duration_ns), (Distribution, read_distribution)):
+    for alias, reader in ((Duration, checked_duration), (Distribution, read_distribution)):
         if annotation == alias or annotation == alias | None:
             return Annotated[Any, PlainValidator(reader)]
     return annotation | None if optional else annotation
@@ -118,6 +123,12 @@ def _wrongs(model: type[BaseModel], error: ValidationError) -> Iterator[Wrong]:
             else:
                 wrong.at = (*loc, *wrong.at)
                 yield wrong
+
+
+def _without_echoes(wrongs: list[Wrong]) -> list[Wrong]:
+    """Leave out what is missing only because its key is misspelt."""
+    meant = [(*wrong.at[:-1], wrong.suggestion) for wrong in wrongs if wrong.key]
+    return [wrong for wrong in wrongs if wrong.key or wrong.at not in meant]
 
 
 _EXPECTED = {
@@ -155,7 +166,7 @@ def _bound(kind: str, ctx: Mapping[str, Any], value: Any) -> str:
     words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
     for key, word in words.items():
         if key in ctx:
-            return f"must be {word} {ctx[key]}, got {shown(value)}"
+            return f"must be {word} {ctx[key]:g}, got {shown(value)}"
     if kind in {"too_short", "string_too_short"}:
         return "must not be empty"
     return ""
@@ -174,7 +185,9 @@ def _type_at(model: Any, loc: tuple[int | str, ...]) -> Any:
         if isinstance(part, int):
             found = (get_args(found) or (Any,))[0]
         else:
-            found = {field.alias or name: field.annotation for name, field in found.model_fields.items()}[part]
+            found = {field.alias or name: field.annotation for name, field in found.model_fields.items()}[
+                part
+            ]
     return _bare(found)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import DurationError, WfsimError
 from wfsim.kernel import Distribution, constant, empirical, exponential, lognormal, uniform
 from wfsim.scenario._problems import Wrong, unknown
-from wfsim.units import parse_duration
+from wfsim.units import format_duration, parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _DISTRIBUTIONS: dict[str, tuple[Callable[..., Distribution], tuple[str, ...]]] = {
     "constant": (constant, ("duration",)),
@@ -32,6 +35,12 @@ def read_duration_ns(value: Any) -> int:
         raise Wrong(str(error)) from error
 
 
+def checked_duration(value: Any) -> Any:
+    """Return a duration as it is written, for what reads durations itself. Raises Wrong if it is none."""
+    read_duration_ns(value)
+    return value
+
+
 def read_distribution(value: Any) -> Distribution:
     """Return a distribution of durations. Raises Wrong.
 
@@ -41,14 +50,46 @@ def read_distribution(value: Any) -> Distribution:
     if isinstance(value, str) and (bounds := _RANGE.fullmatch(value)):
         return _make("uniform", {"low": bounds[1], "high": bounds[2]}, ())
     if isinstance(value, str | int | float) and not isinstance(value, bool):
-        read_duration_ns(value)  # for the problem in words
-        return constant(value)
+        return constant(checked_duration(value))
     if not isinstance(value, dict) or len(value) != 1:
         raise Wrong(f"expected a distribution, got {_what(value)}; {_HOW}", allowed=_DISTRIBUTIONS)
     name, given = next(iter(value.items()))
     if name not in _DISTRIBUTIONS:
         raise unknown("distribution", name, _DISTRIBUTIONS, at=(name,), key=True)
     return _make(name, _parameters(name, given), (name,))
+
+
+def distribution_to_data(distribution: Any) -> Any:
+    """Return what a file says for a distribution: what ``read_distribution`` reads."""
+    name = type(distribution).__name__.lower()
+    parameters = {
+        field.name.removesuffix("_ns"): _duration_to_data(field.name, getattr(distribution, field.name))
+        for field in dataclasses.fields(distribution)
+        if field.init and getattr(distribution, field.name) is not None
+    }
+    return parameters["duration"] if name == "constant" else {name: parameters}
+
+
+def _duration_to_data(field: str, value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_duration_to_data(field, one) for one in value]
+    return format_duration(value) if field.endswith("_ns") else value
+
+
+def read_attempt(value: Any) -> int | range | tuple[int, ...]:
+    """Return which tries a fault strikes: ``2``, ``[1, 3]`` or ``1..3``. Raises Wrong."""
+    how = "write 2, [1, 3] or 1..3; tries count from 1"
+    bounds = _RANGE.fullmatch(value) if isinstance(value, str) else None
+    if bounds is not None and bounds[1].isdecimal() and bounds[2].isdecimal():
+        found = range(int(bounds[1]), int(bounds[2]) + 1)
+        if found and found[0] >= 1:
+            return found
+    numbers = value if isinstance(value, list) else [value]
+    if not numbers or not all(
+        isinstance(one, int) and not isinstance(one, bool) and one >= 1 for one in numbers
+    ):
+        raise Wrong(f"expected the numbers of tries, got {_what(value)}; {how}")
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _parameters(name: str, given: Any) -> dict[str, Any]:
@@ -98,4 +139,4 @@ def _check(key: str, value: Any, at: tuple[str, ...]) -> None:
 def _what(value: Any) -> str:
     if value is None:
         return "nothing"
-    return {dict: "a mapping", list: "a list"}.get(type(value), repr(value))
+    return "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else repr(value)

@@ -1,7 +1,7 @@
 """YAML text to plain data that remembers where each part stands.
 
-The loader only composes nodes; it never makes objects, so no text can run code. Scalars follow the rules of YAML 1.2:
-``on``, ``yes`` and ``1:30`` are text, and only ``true`` and ``false`` are truth values. JSON is read as the YAML that it is.
+The loader only composes nodes; it never makes objects, so no text can run code. Scalars follow YAML 1.2:
+``on``, ``yes`` and ``1:30`` are text, only ``true`` and ``false`` are truth values. JSON is YAML too.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9]+(_[0-9]+)*", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
 _DIGITS_MAX = 40
+_NODES_MAX = 100_000
 
 
 @dataclass(slots=True)
@@ -38,7 +39,7 @@ class Document:
     broken: bool = False
 
     def place(self, path: Path, *, key: bool = False) -> Place:
-        """Return line and column of the value at ``path`` (or of its key); of what encloses it if it is missing."""
+        """Return line and column of the value at ``path`` (or of its key), else of what encloses it."""
         if key and path in self.keys:
             return self.keys[path]
         while path and path not in self.values:
@@ -52,7 +53,8 @@ class _Loader(yaml.SafeLoader):
     def resolve(self, kind: type[Node], value: str | None, implicit: Any) -> str:
         if kind is ScalarNode and implicit[0]:
             return _TAG + _kind_of(value or "")
-        return super().resolve(kind, value, implicit) if kind is not ScalarNode else f"{_TAG}str"
+        names = {ScalarNode: "str", SequenceNode: "seq", MappingNode: "map"}
+        return _TAG + names[kind]
 
 
 def parse(text: str) -> Document:
@@ -67,11 +69,22 @@ def parse(text: str) -> Document:
     except RecursionError:
         document.faults.append(((1, 1), (), "the file is nested too deeply", ""))
     else:
-        if node is not None:
-            document.data = _Builder(document).build(node, ())
-        return document
+        return _built(document, node)
     document.broken = True
     return document
+
+
+def _built(document: Document, node: Node | None) -> Document:
+    try:
+        document.data = None if node is None else _Builder(document).build(node, ())
+    except (RecursionError, _TooLargeError):
+        problem = "the file is too large, or its aliases make it so"
+        return Document(faults=[((1, 1), (), problem, "")], broken=True)
+    return document
+
+
+class _TooLargeError(Exception):
+    """Aliases of aliases can make a short text stand for more data than fits in memory."""
 
 
 class _Builder:
@@ -80,8 +93,12 @@ class _Builder:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.open: list[Node] = []
+        self.count = 0
 
     def build(self, node: Node, path: Path) -> Any:
+        self.count += 1
+        if self.count > _NODES_MAX:
+            raise _TooLargeError
         self.document.values[path] = _place(node)
         if any(node is outer for outer in self.open):
             self._fault(node, path, "this alias contains itself")
@@ -117,7 +134,9 @@ class _Builder:
     def _scalar(self, node: Node, path: Path) -> Any:
         kind = node.tag.removeprefix(_TAG)
         if kind not in {"null", "bool", "int", "float", "str"}:
-            self._fault(node, path, f"tags such as {node.tag.replace(_TAG, '!!')} mean nothing here; remove it")
+            self._fault(
+                node, path, f"tags such as {node.tag.replace(_TAG, '!!')} mean nothing here; remove it"
+            )
             kind = "str"
         return _value(kind, node.value)
 
@@ -154,8 +173,10 @@ def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> tuple[Place, Path, 
     place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     lines = text.splitlines()
     line = lines[mark.line] if mark and mark.line < len(lines) else ""
-    problem = f"not valid YAML: {error.problem or error.context}"
-    return place, (), problem, _hint(error.problem or "", line)
+    problem = f"not valid YAML: {(error.problem or error.context or '').removeprefix('but ')}"
+    if error.context_mark and (error.context or "").startswith("while"):
+        problem += f", {error.context} that begins in line {error.context_mark.line + 1}"
+    return place, (), problem, _hint(f"{error.problem} {error.context}", line)
 
 
 def _hint(problem: str, line: str) -> str:

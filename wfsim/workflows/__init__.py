@@ -1,8 +1,8 @@
 """Flows: they arrange steps. A saga runs steps in a row and undoes them; a DAG runs tasks as soon as it may.
 
 A flow is an ordinary object with a coroutine method ``run``: the same object runs in production on a plain
-asyncio loop and under faults in virtual time. A policy, such as a retry, wraps one step; a flow knows a policy by the
-:class:`Policy` protocol alone.
+asyncio loop and under faults in virtual time. A policy, such as a retry, wraps one step; a flow knows a
+policy by the :class:`Policy` protocol alone.
 """
 
 from __future__ import annotations

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 class Task:
     """One task of a DAG.
 
-    ``run`` (or ``func``, which is the same) does the work: a function, a coroutine function or a lambda that returns a
-    coroutine. ``agent`` names one of the DAG's agents to do it instead. The task starts when all of ``depends_on``
-    have succeeded. ``retry`` wraps the work.
+    ``run`` (or ``func``, which is the same) does the work: a function, a coroutine function or a lambda that
+    returns a coroutine. ``agent`` names one of the DAG's agents to do it instead. The task starts when all of
+    ``depends_on`` have succeeded. ``retry`` wraps the work.
 
-    The work is given the results of ``depends_on``, in that order, or nothing if it takes no argument. If the task
-    depends on nothing and takes one argument, that is the input of the whole DAG.
+    The work is given the results of ``depends_on``, in that order, or nothing if it takes no argument. If the
+    task depends on nothing and takes one argument, that is the input of the whole DAG.
     """
 
     name: str
@@ -61,9 +61,9 @@ class DAGWorkflow:
         dag.add_task("compile", func=compile, depends_on=["fetch"])
         results = await dag.run()  # {"fetch": ..., "compile": ...}
 
-    ``run`` gives the results by task. When a task fails, what depends on it is skipped; everything else still runs to
-    its end, as in Airflow and Prefect. Then ``run`` raises the first task's error, with a note that names the
-    tasks that failed and those that were skipped. When the run is cancelled, all its tasks are.
+    ``run`` gives the results by task. When a task fails, what depends on it is skipped; everything else still
+    runs to its end, as in Airflow and Prefect. Then ``run`` raises the first task's error, with a note that
+    names the tasks that failed and those that were skipped. When the run is cancelled, all its tasks are.
 
     A task may depend on one that is added later. The ``add_task`` that closes a cycle raises CycleError.
     """
@@ -79,9 +79,13 @@ class DAGWorkflow:
         self._tasks: dict[str, Task] = {}
         self._agents = dict(agents or {})
         self._plan: _Plan | None = None
-        self._awaited: set[str] = set()  # names depended on before there was such a task; only asked, never walked
+        self._awaited: set[str] = (
+            set()
+        )  # names depended on before there was such a task; only asked, never walked
         if isinstance(tasks, str):
-            raise DesignError(f"the tasks of a DAG come first; for its name write DAGWorkflow(name={tasks!r})")
+            raise DesignError(
+                f"the tasks of a DAG come first; for its name write DAGWorkflow(name={tasks!r})"
+            )
         for task in tasks:
             self._add(task)
         self._refuse_unknown()
@@ -101,7 +105,10 @@ class DAGWorkflow:
         retry: Policy | None = None,
         agent: str | None = None,
     ) -> Self:
-        """Add a task, whose parts :class:`Task` explains, and give the DAG back. Raise DesignError if it cannot work."""
+        """Add a task and give the DAG back; :class:`Task` says what the arguments mean.
+
+        Raise DesignError if the task cannot work, CycleError if it closes a cycle.
+        """
         self._add(Task(name, run, depends_on, func, retry, agent))
         return self
 
@@ -109,7 +116,9 @@ class DAGWorkflow:
         if not isinstance(task, Task):
             raise DesignError(f"{task!r} is no task of dag {self.name!r}; write Task(name, run=...)")
         if task.name in self._tasks:
-            raise DesignError(f"dag {self.name!r} has a task {task.name!r} already; give this one another name")
+            raise DesignError(
+                f"dag {self.name!r} has a task {task.name!r} already; give this one another name"
+            )
         if task.agent in self._agents:
             _passes_results(self._agents[task.agent], len(task.depends_on), f"agent of task {task.name!r}")
         self._refuse_cycle(task)
@@ -133,7 +142,7 @@ class DAGWorkflow:
                 if name not in self._tasks:
                     hint = did_you_mean(name, self._tasks)
                     raise DesignError(
-                        f"task {task.name!r} of dag {self.name!r} depends on {name!r}, which is no task of it{hint}"
+                        f"task {task.name!r} of dag {self.name!r} depends on {name!r}, which it has not{hint}"
                     )
 
     def _planned(self) -> _Plan:
@@ -152,13 +161,17 @@ class DAGWorkflow:
         if agent in self._agents:
             return self._agents[agent]
         hint = did_you_mean(agent, self._agents) or f"; give it: DAGWorkflow(agents={{{agent!r}: function}})"
-        raise DesignError(f"task {task.name!r} of dag {self.name!r} needs agent {agent!r}, which the dag has not{hint}")
+        raise DesignError(
+            f"task {task.name!r} of dag {self.name!r} needs agent {agent!r}, which the dag has not{hint}"
+        )
 
     async def run(self, *given: Any) -> dict[str, Any]:
-        """Run all tasks once and give their results by name. ``given``, at most one, is the input of the DAG."""
+        """Run all tasks once and give their results by name. ``given``, at most one, is the DAG's input."""
         plan = self._planned()
         if len(given) > 1:
-            raise DesignError(f"dag {self.name!r} takes one input at most, not {len(given)}; put them in one object")
+            raise DesignError(
+                f"dag {self.name!r} takes one input at most, not {len(given)}; put them in one object"
+            )
         if plan.needs_input and not given:
             raise DesignError(
                 f"task {plan.needs_input!r} of dag {self.name!r} takes an argument but depends on nothing; "
@@ -229,9 +242,13 @@ class _Run:
 
     async def _work(self, task: Task) -> None:
         name, plan = task.name, self._plan
-        args = tuple(self._results[one] for one in task.depends_on) or self._given if plan.passes[name] else ()
+        args = (
+            tuple(self._results[one] for one in task.depends_on) or self._given if plan.passes[name] else ()
+        )
         try:
-            self._results[name] = await perform_under(task.retry, "task", self._name, name, plan.works[name], args)
+            self._results[name] = await perform_under(
+                task.retry, "task", self._name, name, plan.works[name], args
+            )
         except (Exception, CancelledError) as error:
             self._errors[name] = error
             if isinstance(error, CancelledError):
@@ -240,7 +257,7 @@ class _Run:
             self._ended.put_nowait(task)
 
     def _ready_after(self, ended: Task) -> list[Task]:
-        """Give the tasks that can start now that this one has ended; if it failed, skip what depends on it."""
+        """Give the tasks that can start now that this one has ended. If it failed, skip what needs it."""
         dependants = self._plan.dependants[ended.name]
         if ended.name in self._errors:
             self._skip(ended.name)
@@ -267,7 +284,9 @@ class _Run:
         also = f"; failed too: {', '.join(failed[1:])}" if failed[1:] else ""
         left = f"; skipped: {', '.join(skipped)}" if skipped else ""
         note = f"dag {self._name!r} failed at task {failed[0]!r}{also}{left}"
-        if note not in getattr(error, "__notes__", ()):  # an error that is raised again and again is told once
+        if note not in getattr(
+            error, "__notes__", ()
+        ):  # an error that is raised again and again is told once
             error.add_note(note)
         return error
 
@@ -283,21 +302,25 @@ def _names(depends_on: Sequence[str], part: str) -> tuple[str, ...]:
 
 
 def _passes_results(fn: Callable[..., Any], count: int, part: str) -> bool:
-    """Tell whether a task's function wants the results of its ``count`` dependencies (or the input, if it has none)."""
+    """Tell whether a function wants the results of its task's ``count`` dependencies; for 0, the input."""
     wanted = takes(fn, part)
     if not wanted.least and (wanted.most is not None or not count):
         return False
     if wanted.fits(max(count, 1)):
         return True
-    given = f"{count} result{'' if count == 1 else 's'} to take, in the order of depends_on" if count else "only an input"
+    given = (
+        f"{count} result{'' if count == 1 else 's'} to take, in the order of depends_on"
+        if count
+        else "only an input"
+    )
     raise DesignError(f"{part} takes {wanted}, but has {given}; let it take as many, or none")
 
 
 def _cycle_through(name: str, edges: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Give the cycle that leads through ``name``, from the task added first back to it; empty if there is none."""
+    """Give the cycle through ``name``, from the task added first back to it; empty if there is none."""
     import networkx as nx  # late: it takes longer to import than all of wfsim
 
-    graph = nx.DiGraph([(task, other) for task, others in edges.items() for other in others])
+    graph: nx.DiGraph[str] = nx.DiGraph([(task, other) for task, others in edges.items() for other in others])
     try:
         path = [start for start, _ in nx.find_cycle(graph, name)]
     except nx.NetworkXNoCycle:

@@ -15,13 +15,19 @@ if TYPE_CHECKING:
 
 
 def execute(
-    what: str, run: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], seed: int, nemesis: Nemesis | None
-) -> Any:  # noqa: ANN401 - the value of a design is whatever its functions return
-    """Run ``run(*args)`` in a simulation of its own, or in the one that the calling code is already part of."""
+    what: str,
+    run: Callable[..., Coroutine[Any, Any, Any]],
+    args: tuple[Any, ...],
+    seed: int,
+    nemesis: Nemesis | None,
+) -> Any:
+    """Run ``run(*args)`` in a simulation of its own, or in the one that the calling code is part of."""
     _refuse_inside_coroutine(what)
     if current() is not None:
         if nemesis is not None:
-            raise DesignError(f"{what}.execute(nemesis=...) inside a simulation: give the faults to the simulation")
+            raise DesignError(
+                f"{what}.execute(nemesis=...) inside a simulation: give the faults to the simulation"
+            )
         return asyncio.run(run(*args))
     outcome = Simulation(seed=seed, nemesis=nemesis).run(run, *args)
     if outcome.name == "ok":
@@ -34,4 +40,6 @@ def _refuse_inside_coroutine(what: str) -> None:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    raise DesignError(f"{what}.execute() blocks, and this code runs inside an event loop; write: await {what}.run()")
+    raise DesignError(
+        f"{what}.execute() blocks, and this code runs inside an event loop; write: await {what}.run()"
+    )

@@ -1,4 +1,4 @@
-"""Names for the parts of a design: read off the functions where the user gave none, and close ones for a typing error."""
+"""Names for the parts of a design, read off functions; and close ones for a name that is misspelt."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ import difflib
 import dis
 import sys
 from functools import partial
-from types import CodeType
-from typing import TYPE_CHECKING, Any
+from types import FunctionType
+from typing import TYPE_CHECKING
 
 from wfsim.errors import DesignError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Container, Iterable
+    from types import CodeType
 
 _ATTRIBUTES_TELL_CALLS = sys.version_info >= (3, 12)
 _NULL_COMES_AFTER = sys.version_info >= (3, 13)
 
 
-def name_of(fn: Callable[..., Any]) -> str | None:
-    """Name a step after its function; a lambda after the one function that it calls. None if there is no such name."""
+def name_of(fn: object) -> str | None:
+    """Name a step after its function, a lambda after the one function that it calls; else None."""
     while isinstance(fn, partial):
         fn = fn.func
-    name = getattr(fn, "__name__", None)
-    if not isinstance(name, str):
-        return type(fn).__name__
-    return name if name != "<lambda>" else _called_by(fn.__code__)
+    if isinstance(fn, FunctionType) and fn.__name__ == "<lambda>":
+        return _called_by(fn.__code__)
+    name = getattr(fn, "__name__", type(fn).__name__)
+    return name if callable(fn) and isinstance(name, str) else None
 
 
 def _called_by(code: CodeType) -> str | None:

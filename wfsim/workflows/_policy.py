@@ -29,13 +29,14 @@ class Policy(Protocol):
         """Give the policy as plain data, for the history: a checker judges by it."""
 
     async def run(self, attempt: Attempt[T], *, design: str, name: str) -> T:
-        """Try the step ``name`` of ``design`` by ``await attempt(1)``, ``await attempt(2, cause)`` and so on."""
+        """Try the step ``name`` of ``design``: ``await attempt(1)``, ``await attempt(2, cause)``, ..."""
 
 
 class ThreeTries:
     """Three tries a tenth of a second apart: what a compensation gets that names no policy.
 
-    An effect that stays behind is worse than a short wait, so a compensation is never tried only once by accident.
+    An effect that stays behind is worse than a short wait, so a compensation is never tried only once by
+    accident.
     """
 
     attempts = 3
@@ -68,7 +69,7 @@ def check_policy(policy: object, part: str) -> None:
     raise DesignError(f"{part} is {policy!r}, which is no policy; write for example retry=Retry(attempts=3)")
 
 
-def perform_under(  # noqa: PLR0913, PLR0917 - what perform takes, and the policy
+def perform_under(
     policy: Policy | None,
     kind: str,
     design: str,
@@ -77,7 +78,7 @@ def perform_under(  # noqa: PLR0913, PLR0917 - what perform takes, and the polic
     args: tuple[Any, ...],
     cause: int | None = None,
 ) -> Awaitable[Any]:
-    """Perform one step as its policy says; each attempt is an operation of its own, caused by the one before."""
+    """Perform one step as its policy says. Each try is an operation, caused by the one before."""
     if policy is None:
         return perform(kind, design, name, fn, *args, cause=cause)
 

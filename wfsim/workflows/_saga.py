@@ -89,9 +89,9 @@ class Saga:
         saga.add_step("charge", forward=charge, compensate=refund, retry=Retry(attempts=3))
         results = await saga.run(order)  # {"reserve": ..., "charge": ...}
 
-    ``run`` gives the results by step. When a step fails, or the saga is cancelled, it compensates and then raises that
-    error. A compensation that fails is tried again (``compensate_retry``); when that is in vain the others are
-    compensated all the same, and CompensationStuck says what is left undone.
+    ``run`` gives the results by step. When a step fails, or the saga is cancelled, it compensates and then
+    raises that error. A compensation that fails is tried again (``compensate_retry``); when that is in vain
+    the others are compensated all the same, and CompensationStuck says what is left undone.
     """
 
     def __init__(self, name: str = "saga") -> None:
@@ -116,14 +116,14 @@ class Saga:
     ) -> Self:
         """Add a step after those there are, and give the saga back.
 
-        ``forward`` does the work, ``compensate`` undoes it: functions, coroutine functions or lambdas that return a
-        coroutine. Each takes no argument, or one: the :class:`Context`. A step without a name is called as its
-        function is, or as the one function that its lambda calls, else ``step-N``.
+        ``forward`` does the work, ``compensate`` undoes it: functions, coroutine functions or lambdas that
+        return a coroutine. Each takes no argument, or one: the :class:`Context`. A step without a name is
+        called as its function is, or as the one function that its lambda calls, else ``step-N``.
 
-        ``retry`` wraps ``forward``; ``compensate_retry`` wraps ``compensate`` (without it: three tries, a tenth of a
-        second apart). When a step ends in a timeout, a lost reply or a cancellation, nobody knows whether it took
-        effect. Such a step is not compensated, unless ``compensate_unknown`` is set; its compensation must then cope
-        with an effect that never was.
+        ``retry`` wraps ``forward``; ``compensate_retry`` wraps ``compensate`` (without it: three tries, a
+        tenth of a second apart). When a step ends in a timeout, a lost reply or a cancellation, nobody knows
+        whether it took effect. Such a step is not compensated, unless ``compensate_unknown`` is set; its
+        compensation must then cope with an effect that never was.
 
         Raise DesignError if the step cannot work.
         """
@@ -141,7 +141,8 @@ class Saga:
             compensate_retry=compensate_retry or _DEFAULT_COMPENSATE_RETRY,
             compensate_unknown=compensate_unknown,
             forward_takes_context=_takes_context(forward, f"forward of {part}"),
-            compensate_takes_context=compensate is not None and _takes_context(compensate, f"compensate of {part}"),
+            compensate_takes_context=compensate is not None
+            and _takes_context(compensate, f"compensate of {part}"),
         )
         self._steps = (*self._steps, step)
         self._data = {"steps": [*self._data["steps"], step.describe()]}
@@ -150,7 +151,7 @@ class Saga:
     def _name(self, given: str | None, forward: Callable[..., Any]) -> str:
         taken = [step.name for step in self._steps]
         if given is None:
-            return unique((callable(forward) and name_of(forward)) or f"step-{len(taken) + 1}", taken)
+            return unique(name_of(forward) or f"step-{len(taken) + 1}", taken)
         if checked_name(given, f"a step of saga {self.name!r}") in taken:
             raise DesignError(f"saga {self.name!r} has a step {given!r} already; give this one another name")
         return given
@@ -158,11 +159,15 @@ class Saga:
     async def run(self, given: Any = None, /) -> dict[str, Any]:
         """Run the saga once. ``given`` is the ``input`` that steps find in their context."""
         if not self._steps:
-            raise DesignError(f"saga {self.name!r} has no steps; add them with add_step(forward=..., compensate=...)")
+            raise DesignError(
+                f"saga {self.name!r} has no steps; add them with add_step(forward=..., compensate=...)"
+            )
         with span("saga", self.name, self.name, data=self._data) as whole:
             return await _Run(self, given, whole).play()
 
-    def execute(self, given: Any = None, /, *, seed: int = 0, nemesis: Nemesis | None = None) -> dict[str, Any]:
+    def execute(
+        self, given: Any = None, /, *, seed: int = 0, nemesis: Nemesis | None = None
+    ) -> dict[str, Any]:
         """Run the saga once in virtual time, and wait for it: the blocking form of ``run``.
 
         Blocking code inside a simulation runs it there. Raise DesignError inside a coroutine.
@@ -205,13 +210,15 @@ class _Run:
         return results
 
     async def _in_view_of_doubt(self, step: Step, args: tuple[Any, ...]) -> Any:
-        """Perform a step and notice whether any try of it, not only the last, ended with its outcome unknown."""
+        """Perform a step and notice whether any try of it, not only the last, ended in doubt."""
         self._in_doubt = False
         design, name = self._saga.name, step.name
 
         async def attempt(number: int, cause: int | None = None, /) -> Any:
             try:
-                return await perform("forward", design, name, step.forward, *args, attempt=number, cause=cause)
+                return await perform(
+                    "forward", design, name, step.forward, *args, attempt=number, cause=cause
+                )
             except _UNKNOWN:
                 self._in_doubt = True
                 raise
@@ -240,7 +247,9 @@ class _Run:
         args = (self._context,) if step.compensate_takes_context else ()
         fn: Any = step.compensate
         try:
-            await perform_under(step.compensate_retry, "compensate", self._saga.name, step.name, fn, args, cause)
+            await perform_under(
+                step.compensate_retry, "compensate", self._saga.name, step.name, fn, args, cause
+            )
         except Exception as error:  # noqa: BLE001 - the other steps are compensated all the same
             undone[step.name] = error
 
@@ -250,12 +259,16 @@ class _Run:
         compensated = ", ".join(name for name in undo if name not in undone) or "nothing"
         left = f"; left undone: {', '.join(undone)}" if undone else ""
         note = f"saga {self._saga.name!r} failed at step {failed.name!r}; compensated: {compensated}{left}"
-        if note not in getattr(error, "__notes__", ()):  # an error that is raised again and again is told once
+        if note not in getattr(
+            error, "__notes__", ()
+        ):  # an error that is raised again and again is told once
             error.add_note(note)
 
 
 def _takes_context(fn: Callable[..., Any], part: str) -> bool:
     wanted = takes(fn, part)
     if wanted.least > 1:
-        raise DesignError(f"{part} takes {wanted}; a step takes none, or one: the context with the earlier results")
+        raise DesignError(
+            f"{part} takes {wanted}; a step takes none, or one: the context with the earlier results"
+        )
     return wanted.least == 1

@@ -33,7 +33,7 @@ class Takes:
 
 
 def takes(fn: object, part: str) -> Takes:
-    """Read a function's signature. Raise DesignError, naming the ``part`` of the design, if it cannot be called."""
+    """Read a function's signature. Raise DesignError, naming the ``part``, if nobody can call it."""
     if not callable(fn):
         raise DesignError(f"{part} cannot be called: {_what(fn)}")
     try:
@@ -42,13 +42,15 @@ def takes(fn: object, part: str) -> Takes:
         raise DesignError(f"{part} does not tell what arguments it takes; wrap it: lambda: ...") from None
     named = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     if named:
-        raise DesignError(f"{part} needs {', '.join(named)} by keyword, which nobody gives; wrap it in a lambda")
+        raise DesignError(
+            f"{part} needs {', '.join(named)} by keyword, which nobody gives; wrap it in a lambda"
+        )
     plain = [p for p in parameters if p.kind in _POSITIONAL]
     endless = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     return Takes(sum(p.default is p.empty for p in plain), None if endless else len(plain))
 
 
-def _what(value: Any) -> str:  # noqa: ANN401 - whatever was given in place of a function
+def _what(value: Any) -> str:
     if inspect.iscoroutine(value):
         value.close()  # it would only warn that nobody awaited it
         return f"it is what {value.__qualname__}() returned; pass the function itself, without the brackets"

@@ -1,0 +1,98 @@
+"""The errors: their families, their messages, and that they survive a trip between processes."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from wfsim import errors
+from wfsim.errors import (
+    CompensationStuck,
+    CycleError,
+    DesignError,
+    DurationError,
+    InjectedFault,
+    ReplyLost,
+    RetriesExhausted,
+    ScenarioError,
+    WfsimError,
+)
+
+SAMPLES: list[WfsimError] = [
+    CycleError(("a", "b", "a")),
+    RetriesExhausted(3, ConnectionError("down"), "charge"),
+    CompensationStuck(("charge", "reserve"), TimeoutError("late"), "checkout"),
+    ScenarioError("unknown field", "a.yaml", 3, 5, "faults[0].kid", ("kind", "step"), "kind"),
+    ReplyLost("the reply of charge was lost"),
+    *(
+        getattr(errors, name)("what went wrong")
+        for name in errors.__all__
+        if name not in {"CycleError", "RetriesExhausted", "CompensationStuck"}
+    ),
+]
+
+
+@pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
+def test_an_error_survives_pickle(error: WfsimError) -> None:
+    """An error comes back from another process with its type, message and attributes."""
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert again.__dict__.keys() == error.__dict__.keys()
+
+
+@pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
+def test_an_error_can_be_rebuilt_from_its_args(error: WfsimError) -> None:
+    """``type(e)(*e.args)`` gives an equal error; SimPy rebuilds exceptions that way."""
+    again = type(error)(*error.args)
+    assert str(again) == str(error)
+    assert again.__dict__.keys() == error.__dict__.keys()
+
+
+def test_every_error_is_a_wfsim_error() -> None:
+    """One ``except WfsimError`` catches whatever wfsim raises on purpose."""
+    assert all(issubclass(getattr(errors, name), WfsimError) for name in errors.__all__)
+
+
+def test_errors_are_also_what_python_calls_them() -> None:
+    """Code that knows no wfsim catches a wrong design as ValueError, a lost reply as TimeoutError."""
+    assert issubclass(DesignError, ValueError)
+    assert issubclass(DurationError, ValueError)
+    assert issubclass(ReplyLost, TimeoutError)
+    assert issubclass(ReplyLost, InjectedFault)
+
+
+def test_a_cycle_names_its_own_path() -> None:
+    """The message shows the cycle's path, from a name back to itself."""
+    error = CycleError(("pay", "ship", "pay"))
+    assert error.cycle == ("pay", "ship", "pay")
+    assert "pay -> ship -> pay" in str(error)
+
+
+def test_retries_exhausted_says_how_often_and_why() -> None:
+    """The message has the step, the number of attempts and the last error."""
+    assert str(RetriesExhausted(3, ConnectionError("down"), "charge")) == (
+        "charge failed 3 times; the last error was ConnectionError: down"
+    )
+    assert str(RetriesExhausted(1, KeyError())) == "the call failed once; the last error was KeyError"
+
+
+def test_compensation_stuck_says_what_is_left_undone() -> None:
+    """The message names the saga, the steps whose effects are left, and the error behind it."""
+    error = CompensationStuck(("charge",), TimeoutError("late"), "checkout")
+    assert error.undone == ("charge",)
+    assert str(error) == (
+        "saga 'checkout' is stuck: could not compensate charge (TimeoutError: late); undo by hand"
+    )
+
+
+def test_a_scenario_error_is_one_message() -> None:
+    """All that is known stands in one line: place, field, problem, what is allowed, the suggestion."""
+    error = ScenarioError("unknown field", "a.yaml", 3, 5, "faults[0].kid", ("kind", "step"), "kind")
+    assert str(error) == (
+        "a.yaml:3:5: faults[0].kid: unknown field; allowed: kind, step; did you mean 'kind'?"
+    )
+    assert str(ScenarioError("the file is empty", "a.yaml")) == "a.yaml: the file is empty"
+    assert str(ScenarioError("a tab", line=7)) == "line:7: a tab"
+    assert str(ScenarioError("no design")) == "no design"

@@ -1,0 +1,163 @@
+"""A pool: so many may be inside at once, the others wait in line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
+
+from wfsim.errors import DesignError
+from wfsim.kernel import LightTask, park, wake
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from types import TracebackType
+
+_running_loop = asyncio._get_running_loop
+
+
+class _Ready(repeat):  # type: ignore[type-arg]  # repeat has no type argument at run time
+    """An awaitable that is done: `await` takes it without a frame and without an allocation."""
+
+    __await__ = repeat.__iter__
+
+
+_READY = _Ready(None, 0)
+
+
+class _Promise:
+    """Somebody in line whom the kernel does not drive, so a future has to wake it."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self.future = future
+
+
+class Pool:
+    """So many workers, connections or servers, each taken by one at a time: `async with pool:`.
+
+    Who finds them all taken waits in line; first come, first served. It holds in a simulation and on a plain asyncio
+    loop alike. A pool belongs to the run that uses it: the next run, with its own event loop, finds it empty. A process
+    that crashes inside takes its place with it, as with any lock that has no lease.
+
+    Args:
+        size: how many may be inside at once.
+
+    Raises:
+        DesignError: `size` is not a whole number of 1 or more.
+    """
+
+    __slots__ = ("__weakref__", "_free", "_left", "_line", "_loop", "size")
+
+    def __init__(self, size: int) -> None:
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise DesignError(
+                f"a Pool's size is how many may be inside at once, a whole number of 1 or more; it cannot be {size!r}"
+            )
+        self.size = size
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._empty()
+
+    def __repr__(self) -> str:
+        return f"<Pool size={self.size} in_use={self.in_use} waiting={self.waiting}>"
+
+    @property
+    def in_use(self) -> int:
+        """How many are inside, or have been called in."""
+        return self.size - self._free
+
+    @property
+    def waiting(self) -> int:
+        """How many stand in line."""
+        return len(self._line)
+
+    def __aenter__(self) -> Awaitable[None]:
+        if _running_loop() is not self._loop:
+            self._move()
+        if self._free:
+            self._free -= 1
+            return _READY
+        return self._stand_in_line()
+
+    def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> Awaitable[None]:
+        if self._line:
+            self._call_next()
+        else:
+            self._free += 1
+        return _READY
+
+    # -- the line
+
+    async def _stand_in_line(self) -> None:
+        task: Any = asyncio.current_task()
+        if not hasattr(task, "_waits"):
+            await self._await_promise()
+            return
+        task._waits = self
+        self._line.append(task)
+        try:
+            await park()
+        except BaseException:
+            self._give_up(task)
+            raise
+
+    def _call_next(self) -> None:
+        """Give the place that became free to the first in line."""
+        line = self._line
+        while line:
+            first = line.popleft()
+            if first.__class__ is not _Promise:
+                wake(first)
+                return
+            if not first.future.done():
+                first.future.set_result(None)
+                return
+        self._free += 1
+
+    def _forget(self, task: LightTask) -> bool:
+        """The kernel's question when a task in line is cancelled or crashes: was it still waiting?"""
+        self._line.remove(task)
+        self._left.add(task)
+        return True
+
+    def _give_up(self, task: LightTask) -> None:
+        """A wait ended with an error: cancelled in line, closed in line, or called in and then cancelled."""
+        if task in self._left:
+            self._left.remove(task)
+        elif task in self._line:
+            self._line.remove(task)
+        else:
+            self._call_next()
+
+    async def _await_promise(self) -> None:
+        promise = _Promise(asyncio.get_running_loop().create_future())
+        self._line.append(promise)
+        try:
+            await promise.future
+        except BaseException:
+            if promise in self._line:
+                self._line.remove(promise)
+            elif not promise.future.cancelled():
+                self._call_next()
+            raise
+
+    # -- which run it belongs to
+
+    def _move(self) -> None:
+        """Begin anew in another event loop: what was inside in an earlier run may never have come out."""
+        old = self._loop
+        if old is not None and not old.is_closed() and (self.in_use or self._line):
+            raise RuntimeError(
+                f"{self!r} is in use in another event loop that still lives; give each loop a Pool of its own"
+            )
+        self._loop = _running_loop()
+        self._empty()
+
+    def _empty(self) -> None:
+        self._free = self.size
+        self._line: deque[Any] = deque()
+        self._left: set[Any] = set()

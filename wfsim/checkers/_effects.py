@@ -1,0 +1,52 @@
+"""Whether the world felt something more than once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wfsim.checkers._runs import DESIGN_KINDS, times
+from wfsim.checkers._verdict import Findings, Verdict
+
+if TYPE_CHECKING:
+    from wfsim.history import History, Op
+
+
+def effect_at_most_once(history: History, *, name: str | None = None) -> Verdict:
+    """Each effect happened at most once: no second charge of one order.
+
+    Effects of one name are told apart by their key. Those without a key are counted for each run of a design,
+    or outside of any for each process. ``name`` says which effects to judge, all if None.
+    """
+    findings = Findings("effect_at_most_once")
+    found: dict[tuple[object, ...], list[Op]] = {}
+    for op in history.where(kind="effect", name=name):
+        found.setdefault(_identity(history, op), []).append(op)
+    for ops in found.values():
+        findings.judged += 1
+        if len(ops) > 1:
+            key = ops[0].data.get("key")
+            which = f"effect {ops[0].name!r}" + ("" if key is None else f" of {key!r}")
+            why = _why(history, ops[0])
+            findings.breach(f"{which} happened {times(len(ops))}{why}", *(op.index for op in ops))
+    wanted = f"effect {name!r}" if name else "effect"
+    return findings.verdict("{} effects happened once each", f"no {wanted} happened")
+
+
+def _identity(history: History, op: Op) -> tuple[object, ...]:
+    key = op.data.get("key")
+    if key is not None:
+        return op.name, repr(key)
+    parent = op.parent
+    while parent is not None and history[parent].kind not in DESIGN_KINDS:
+        parent = history[parent].parent
+    return op.name, None, op.process if parent is None else parent
+
+
+def _why(history: History, first: Op) -> str:
+    """Say so if the first one was done in a call whose reply was lost: then whoever called tried again."""
+    end = None if first.parent is None else history.completion(first.parent)
+    if end is None or end.type == "ok":
+        return ""
+    if end.data.get("effect") == "happened":
+        return f"; the reply of {end.name!r} was lost after the first"
+    return f"; {end.name!r} failed after the first"

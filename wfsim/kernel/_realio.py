@@ -1,0 +1,73 @@
+"""The wall around a run: what would reach the real world is refused, with one clear error."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from wfsim.errors import RealIOError
+from wfsim.kernel import _patching
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Python's audit events, and which of their arguments tells what was attempted (PEP 578; "Audit events table").
+_REFUSED = {
+    "socket.bind": 1,
+    "socket.connect": 1,
+    "socket.getaddrinfo": 0,
+    "socket.gethostbyaddr": 0,
+    "socket.gethostbyname": 0,
+    "socket.getnameinfo": 0,
+    "socket.sendmsg": 1,
+    "socket.sendto": 1,
+    "subprocess.Popen": 1,
+    "os.exec": 0,
+    "os.fork": None,
+    "os.forkpty": None,
+    "os.posix_spawn": 1,
+    "os.spawn": 2,
+    "os.startfile": 0,
+    "os.system": 0,
+    "pty.spawn": 0,
+    "_winapi.CreateProcess": 1,
+}
+
+_inside: Callable[[], bool] | None = None
+
+
+def refuse_real_io(inside: Callable[[], bool]) -> None:
+    """From now on raise RealIOError for network and subprocesses wherever `inside()` is true."""
+    global _inside  # noqa: PLW0603
+    if _inside is None:
+        _inside = inside
+        sys.addaudithook(_judge)  # it cannot be taken back; outside a run it does nothing
+
+
+def _judge(event: str, args: tuple[Any, ...]) -> None:
+    if event in _REFUSED and _inside():  # type: ignore[misc]
+        place = _REFUSED[event]
+        told = "" if place is None or place >= len(args) else repr(args[place])
+        raise RealIOError(_message(f"{event}({told})"))
+
+
+def _message(what: str) -> str:
+    return (
+        f"{what} is real I/O, which a simulation cannot wait for. Put the call behind a function that the test "
+        "replaces by a fake (its latency: asyncio.sleep or time.sleep), or make the service a simulated process."
+    )
+
+
+def _fork_exec(*args: Any) -> Any:
+    if _inside is not None and _inside():
+        raise RealIOError(_message(f"starting the process {args[0]!r}"))
+    return _original_fork_exec(*args)
+
+
+try:
+    # multiprocessing starts its processes with this, past every audit event.
+    from _posixsubprocess import fork_exec as _original_fork_exec
+except ImportError:  # Windows, where CreateProcess has an event
+    pass
+else:
+    _patching.replace(_original_fork_exec, _fork_exec)
