@@ -48,7 +48,9 @@ class Script:
 
     def strike(self, call: int, fault: str, process: str = "shop-1") -> None:
         """Record a fault as the kernel does, before it strikes."""
-        self.recorder.event("fault", "shop", fault, process, 1, call, call, {"point": "call", "step": "charge"})
+        self.recorder.event(
+            "fault", "shop", fault, process, 1, call, call, {"point": "call", "step": "charge"}
+        )
 
     def fact(
         self,

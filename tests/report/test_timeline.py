@@ -61,7 +61,7 @@ def test_what_a_checker_objects_to_is_marked_with_its_name(script) -> None:
     history, back = outage(script)
     text = timeline(history, [Verdict("compensated_in_reverse", False, "wrong order", (back,))])
     marked = [line for line in text.splitlines() if line.startswith("✗")]
-    assert marked == ["✗  1.260s   30ms    compensate reserve ok  ← compensated_in_reverse"]
+    assert marked == ["✗  1.260s   30ms    compensate reserve ok  ←compensated_in_reverse"]
 
 
 @pytest.mark.parametrize("valid", [True, "unknown"])
@@ -75,7 +75,7 @@ def test_a_verdict_on_an_invoke_marks_the_line_where_it_ended(script) -> None:
     """A checker may name either half of a call: both are one line."""
     history, back = outage(script)
     verdict = Verdict("late", False, "too late", (history[back].invoke, back))
-    assert timeline(history, [verdict]).count("← late\n") == 1
+    assert timeline(history, [verdict]).count("←late\n") == 1
 
 
 def test_several_processes_get_a_column_of_their_own(script) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
@@ -43,10 +44,10 @@ class RunOptions:
 def run(options: RunOptions) -> int:
     """Play all files and return the exit code; one that is wrong keeps no other from being played."""
     files, bad = _find(options.paths)
-    if options.history is not None and len(files) != 1:
-        print(f"--history saves one run: give one scenario file with it, not {len(files)}", file=sys.stderr)
+    if options.history is not None and (trouble := _cannot_save(options.history, len(files))):
+        print(trouble, file=sys.stderr)
         return EXIT_BAD_INPUT
-    teller = _Json() if options.json else _Pages(options, several=len(files) > 1)
+    teller = _Json() if options.json else _Pages(options, several=len(files) + len(bad) > 1)
     for path, error in bad.items():
         teller.bad(path, error)
     progress = Progress(silent=options.quiet)
@@ -55,6 +56,18 @@ def run(options: RunOptions) -> int:
     if teller.bad_files:
         return EXIT_BAD_INPUT
     return EXIT_OK if all(result.passed for result in results) else EXIT_FAILED
+
+
+def _cannot_save(path: str, files: int) -> str:
+    """Say why a history cannot be saved there, before any time is spent on running; empty if it can."""
+    if files != 1:
+        return f"--history saves one run: give one scenario file with it, not {files}"
+    folder = Path(path).parent
+    if not folder.is_dir():
+        return f"--history {path}: there is no directory {folder}"
+    if Path(path).is_dir() or not os.access(path if Path(path).exists() else folder, os.W_OK):
+        return f"--history {path}: cannot be written"
+    return ""
 
 
 def _find(paths: tuple[str, ...]) -> tuple[list[str], dict[str, ScenarioError]]:

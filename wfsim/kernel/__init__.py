@@ -1,13 +1,14 @@
 """The kernel: virtual time, the event loop that lives in it, and what a design tells the history through it.
 
-It knows no workflow. `Simulation` runs a function in a world of its own; `perform`, `span`, `event` and `fault_point`
-are how the floors above write to the history and ask the nemesis; `sleep`, `spawn`, `start_process` and `stream` are
-what they wait and draw with.
+It knows no workflow. `Simulation` runs a function in a world of its own; `perform`, `span`, `event` and
+`fault_point` are how the floors above write to the history and ask the nemesis; `sleep`, `spawn`,
+`start_process` and `Stream` are what they wait and draw with.
 """
 
 from __future__ import annotations
 
 from wfsim.kernel._ambient import current
+from wfsim.kernel._distributions import Distribution, constant, empirical, exponential, lognormal, uniform
 from wfsim.kernel._environment import Environment
 from wfsim.kernel._loop import VirtualLoop
 from wfsim.kernel._operation import (
@@ -31,6 +32,7 @@ from wfsim.kernel._waiting import Waiting
 
 __all__ = [
     "Bounds",
+    "Distribution",
     "Environment",
     "Fault",
     "FaultPoint",
@@ -44,11 +46,15 @@ __all__ = [
     "Waiting",
     "call",
     "cause_of",
+    "constant",
     "crash",
     "current",
     "effect",
+    "empirical",
     "event",
+    "exponential",
     "fault_point",
+    "lognormal",
     "now",
     "park",
     "perform",
@@ -56,5 +62,6 @@ __all__ = [
     "span",
     "spawn",
     "start_process",
+    "uniform",
     "wake",
 ]

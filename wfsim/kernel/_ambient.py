@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from wfsim.kernel._process import Process
     from wfsim.kernel._simulation import Simulation
 
-# The simulated process that owns the running code: inherited by tasks, timers and threads through their context.
+# The simulated process that owns the running code: inherited by tasks, timers and threads through their
+# context.
 PROCESS: ContextVar[Process] = ContextVar("wfsim_process")
 
 _running: dict[int, Simulation] = {}
@@ -23,7 +24,7 @@ def current() -> Simulation | None:
     """The simulation that runs this code; None outside of one, so also on a plain asyncio loop."""
     loop = asyncio._get_running_loop()
     if loop.__class__ is VirtualLoop:
-        return loop.simulation  # type: ignore[union-attr]
+        return loop.simulation
     if loop is None and _running:
         return _running.get(get_ident())
     return None
@@ -33,7 +34,7 @@ def enter(simulation: Simulation) -> None:
     """Make `simulation` the one that runs in this thread."""
     if get_ident() in _running:
         raise RuntimeError(
-            "a simulation is running in this thread already; inside it, `await` the design or the coroutine itself"
+            "a simulation is running in this thread already; inside it, `await` the design or the coroutine"
         )
     _running[get_ident()] = simulation
 

@@ -1,13 +1,14 @@
 """The clock: a SimPy environment whose time is integer nanoseconds and whose run loop also drives coroutines.
 
-SimPy keeps a heap of `(time, priority, number, event)`. Here the heap holds bare integers, the instants at which
-something happens, and a dict maps each instant to what happens then. An instant that is in the heap and not in the
-dict has been cancelled and costs nothing but its integer. That is about twice as fast as the heap of tuples, it keeps
-the order in which things were set, and a cancelled timer never moves the clock.
+SimPy keeps a heap of `(time, priority, number, event)`. Here the heap holds bare integers, the instants at
+which something happens, and a dict maps each instant to what happens then. An instant that is in the heap
+and not in the dict has been cancelled and costs nothing but its integer. That is about twice as fast as the
+heap of tuples, it keeps the order in which things were set, and a cancelled timer never moves the clock.
 
-What stands in the queue is an *item*: an object with `_enter(_send, None)`, which makes it happen. For a task `_enter`
-is `Context.run` and `_send` the coroutine's `send`, so that the run loop resumes a coroutine with one call and no frame
-of its own. Whatever belongs to an event loop has that loop in `_loop`; the rest of the world has None there.
+What stands in the queue is an *item*: an object with `_enter(_send, None)`, which makes it happen. For a
+task `_enter` is `Context.run` and `_send` the coroutine's `send`, so that the run loop resumes a coroutine
+with one call and no frame of its own. Whatever belongs to an event loop has that loop in `_loop`; the rest
+of the world has None there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import asyncio.tasks
 from collections import deque
 from heapq import heapify, heappop, heappush
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import simpy
@@ -25,7 +27,7 @@ from wfsim.errors import Deadlock, Livelock, StepBoundReached, TimeBoundReached
 from wfsim.units import NS_PER_SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from wfsim.kernel._loop import VirtualLoop
 
@@ -68,7 +70,9 @@ class Timer(Item):
 
     __slots__ = ("_args", "_environment", "_fn", "_when")
 
-    def __init__(self, environment: Environment, when: int, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
+    def __init__(
+        self, environment: Environment, when: int, fn: Callable[..., object], args: tuple[Any, ...]
+    ) -> None:
         self._environment = environment
         self._when = when
         self._fn = fn
@@ -118,8 +122,8 @@ class _Occurrence(Item):
 class Environment(simpy.Environment):
     """A `simpy.Environment` in integer nanoseconds; SimPy's own names count in seconds, as floats.
 
-    `now`, `timeout`, `process`, resources and stores work as in SimPy's documentation. `now_ns`, `call_at` and `drive`
-    are what the event loop and the bridge for blocking code stand on.
+    `now`, `timeout`, `process`, resources and stores work as in SimPy's documentation. `now_ns`, `call_at`
+    and `drive` are what the event loop and the bridge for blocking code stand on.
     """
 
     process = BoundClass(Process)
@@ -149,7 +153,7 @@ class Environment(simpy.Environment):
         self._stalled_bound = stalled_bound
         self.runner: VirtualLoop | None = None
         self.steps = 0
-        # Something else than the next ready callback wants to be looked at: stop, an urgent event, one due now.
+        # Something else than the next ready callback wants a look: a stop, an urgent event, one due now.
         self.attention = False
 
     # -- the clock
@@ -203,7 +207,9 @@ class Environment(simpy.Environment):
 
     def forget(self, loop: VirtualLoop) -> None:
         """Drop all that is due for a loop."""
-        self.drop(lambda item: item._loop is loop or (item.__class__ is Deferred and item._item._loop is loop))
+        self.drop(
+            lambda item: item._loop is loop or (item.__class__ is Deferred and item._item._loop is loop)
+        )
 
     def drop(self, is_unwanted: Callable[[Any], bool]) -> None:
         """Drop all items of which `is_unwanted` is true."""
@@ -219,7 +225,7 @@ class Environment(simpy.Environment):
 
     def call_at(self, when: int, fn: Callable[..., object], *args: Any) -> Timer:
         """Call `fn(*args)` at `when` (nanoseconds), in the greenlet that runs the queue."""
-        timer = Timer(self, when if when > self._now else self._now, fn, args)
+        timer = Timer(self, max(self._now, when), fn, args)
         self.push(when, timer)
         return timer
 
@@ -378,7 +384,7 @@ class Environment(simpy.Environment):
             elif item._loop is not None and item._loop is not loop:
                 self._slots[when] = Deferred(item)
 
-    def _drive_chunk(self, loop: VirtualLoop) -> bool:
+    def _drive_chunk(self, loop: VirtualLoop) -> bool:  # noqa: C901, PLR0912, PLR0915  (see below)
         """The hot loop. True when the loop was stopped, False when it is time to look at the bounds.
 
         It is one function and repeats no lookup because a simulation spends most of its time here.
@@ -424,7 +430,7 @@ class Environment(simpy.Environment):
                     wish = item._enter(item._send, None)
                 except StopIteration as stop:
                     item._finish(stop.value)
-                except BaseException as error:
+                except BaseException as error:  # noqa: BLE001  (it is the item's: a task keeps it)
                     item._fail(error)
                 else:
                     if wish.__class__ is float:
@@ -448,7 +454,7 @@ class Environment(simpy.Environment):
                         ready.append(item)
         finally:
             self._batch = batch
-            self._count(size - steps.__length_hint__())
+            self._count(size - length_hint(steps))
         return False
 
     # -- bounds
@@ -461,12 +467,16 @@ class Environment(simpy.Environment):
 
     def _check_steps(self) -> None:
         if self._stalled >= self._stalled_bound:
-            raise Livelock(f"{self._stalled} steps were taken at virtual time {self.now} s without time moving on")
+            raise Livelock(
+                f"{self._stalled} steps were taken at virtual time {self.now} s without time moving on"
+            )
         if self.steps >= self._step_bound:
-            raise StepBoundReached(f"the run took {self.steps} steps, its bound, by virtual time {self.now} s")
+            raise StepBoundReached(
+                f"the run took {self.steps} steps, its bound, by virtual time {self.now} s"
+            )
 
     def _check_time(self, when: int) -> None:
-        """An instant came up at which nothing happens: a cancelled one, the bound, or the end of everything."""
+        """Tell a cancelled instant, when nothing happens, from the bound and the end of everything."""
         if when == self._bound_ns:
             heappush(self._queue, when)
         if not self._slots:
@@ -481,4 +491,3 @@ class Environment(simpy.Environment):
         heappush(self._queue, self._bound_ns)
         self._step_bound = self.steps + steps
         self._stalled = 0
-

@@ -1,7 +1,7 @@
 """The event loop: asyncio's own, with the environment as its clock and nothing to wait for outside.
 
-Source for the behaviour: the asyncio documentation and CPython's `asyncio.base_events`, whose `BaseEventLoop` this is;
-CPython's own test modules for asyncio are run against it (tests/kernel/cpython).
+Source for the behaviour: the asyncio documentation and CPython's `asyncio.base_events`, whose
+`BaseEventLoop` this is; CPython's own test modules for asyncio are run against it (tests/kernel/cpython).
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ class _Nothing(Item):
 class Handle(events.Handle):
     """A callback in the ready queue."""
 
+    if TYPE_CHECKING:
+        _loop: VirtualLoop
+        _source_traceback: list[Any] | None
+
     __slots__ = ()
     _send = None
 
@@ -63,6 +67,11 @@ class Handle(events.Handle):
 
 class TimerHandle(events.TimerHandle):
     """A callback at an instant."""
+
+    if TYPE_CHECKING:
+        _loop: VirtualLoop
+        _source_traceback: list[Any] | None
+        _when_ns: int
 
     __slots__ = ("_when_ns",)
     _send = None
@@ -98,6 +107,18 @@ class VirtualLoop(base_events.BaseEventLoop):
         simulation: whose loop this is. Without one `run_in_executor` runs its function inline.
     """
 
+    if TYPE_CHECKING:  # what BaseEventLoop has and typeshed does not show
+        _debug: bool
+        _stopping: bool
+        _thread_id: int | None
+        _task_factory: Any
+        _default_executor: Any
+
+        def _check_closed(self) -> None: ...
+        def _check_thread(self) -> None: ...
+        def _check_callback(self, callback: object, method: str) -> None: ...
+        def _check_default_executor(self) -> None: ...
+
     def __init__(self, environment: Environment | None = None, simulation: Simulation | None = None) -> None:
         super().__init__()
         self.environment = Environment() if environment is None else environment
@@ -123,10 +144,10 @@ class VirtualLoop(base_events.BaseEventLoop):
         """Virtual seconds since the run's start."""
         return self.environment._now / NS_PER_SECOND
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> events.TimerHandle:
-        """See asyncio. `when` is rounded to nanoseconds, and a time that is not past is never rounded to now."""
+        """See asyncio. `when` is rounded to nanoseconds; a time to come is never rounded to now."""
         if when is None:
             raise TypeError("when cannot be None")
         now = self.environment._now
@@ -135,7 +156,7 @@ class VirtualLoop(base_events.BaseEventLoop):
             when_ns = now + 1
         return self._call_at_ns(when_ns, when, callback, args, context)
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> events.TimerHandle:
         """See asyncio. A positive delay is at least a nanosecond."""
@@ -146,12 +167,17 @@ class VirtualLoop(base_events.BaseEventLoop):
         return self._call_at_ns(when_ns, now / NS_PER_SECOND + delay, callback, args, context)
 
     def _call_at_ns(
-        self, when_ns: int, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
+        self,
+        when_ns: int,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        context: Context | None,
     ) -> events.TimerHandle:
         self._check_closed()
         if self._debug:
             self._check_thread()
-            self._check_callback(callback, "call_at")  # type: ignore[attr-defined]
+            self._check_callback(callback, "call_at")
         timer = TimerHandle(when, callback, args, self, context)
         if timer._source_traceback:
             del timer._source_traceback[-1]
@@ -170,30 +196,30 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     # -- callbacks and tasks
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> events.Handle:
         """See asyncio."""
-        if callback.__class__ is MethodType and callback.__func__ is _wakeup:  # type: ignore[attr-defined]
+        if callback.__class__ is MethodType and callback.__func__ is _wakeup:
             callback(*args)
             return None  # type: ignore[return-value]  # nobody looks: a future made this call
         self._check_closed()
         if self._debug:
             self._check_thread()
-            self._check_callback(callback, "call_soon")  # type: ignore[attr-defined]
+            self._check_callback(callback, "call_soon")
         handle = Handle(callback, args, self, context)
         if handle._source_traceback:
             del handle._source_traceback[-1]
         self._ready.append(handle)
         return handle
 
-    def call_soon_threadsafe(
+    def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> events.Handle:
         """See asyncio; from a simulated thread the callback runs at this virtual instant."""
         self._check_closed()
         if self._debug:
-            self._check_callback(callback, "call_soon_threadsafe")  # type: ignore[attr-defined]
+            self._check_callback(callback, "call_soon_threadsafe")
         handle = Handle(callback, args, self, context)
         if handle._source_traceback:
             del handle._source_traceback[-1]
@@ -201,7 +227,12 @@ class VirtualLoop(base_events.BaseEventLoop):
         return handle
 
     def create_task(  # type: ignore[override]
-        self, coro: Coroutine[Any, Any, Any], *, name: object = None, context: Context | None = None, **options: Any
+        self,
+        coro: Coroutine[Any, Any, Any],
+        *,
+        name: object = None,
+        context: Context | None = None,
+        **options: Any,
     ) -> asyncio.Task[Any]:
         """See asyncio."""
         self._check_closed()
@@ -232,7 +263,8 @@ class VirtualLoop(base_events.BaseEventLoop):
         handle._run()
         took = self.time() - start
         if took >= self.slow_callback_duration:
-            logger.warning("Executing %s took %.3f seconds", base_events._format_handle(handle), took)  # type: ignore[attr-defined]
+            text = base_events._format_handle(handle)  # type: ignore[attr-defined]
+            logger.warning("Executing %s took %.3f seconds", text, took)
         handle = None  # type: ignore[assignment]  # breaks the cycle through an error's traceback
 
     # -- running
@@ -244,8 +276,8 @@ class VirtualLoop(base_events.BaseEventLoop):
             self._ready.append(_NOTHING)
 
     def _run_once(self) -> None:
-        """Run until stopped; one iteration only when nobody runs the loop, as callers of this private name expect."""
-        if self._thread_id is None:  # type: ignore[has-type]
+        """Run until stopped; a single iteration if nobody runs the loop, as callers of this name expect."""
+        if self._thread_id is None:
             self.call_soon(self.stop)
             try:
                 self._drive()
@@ -266,6 +298,7 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def _drive_in_thread(self) -> None:
         """Run in a simulated thread, beside the loop that drives the environment."""
+        assert self._bridge is not None  # noqa: S101
         parker = self._bridge.parker("event loop")
         own = self._ready = _WakingQueue(self._ready, parker.wake)
         try:
@@ -319,10 +352,10 @@ class VirtualLoop(base_events.BaseEventLoop):
         """See asyncio. Without an executor of its own the function starts at once, as a simulated thread."""
         self._check_closed()
         if self._debug:
-            self._check_callback(func, "run_in_executor")  # type: ignore[attr-defined]
+            self._check_callback(func, "run_in_executor")
         if executor is None:
-            self._check_default_executor()  # type: ignore[attr-defined]
-            executor = self._default_executor  # type: ignore[attr-defined]
+            self._check_default_executor()
+            executor = self._default_executor
         if executor is not None:
             return futures.wrap_future(executor.submit(func, *args), loop=self)
         return self._run_inline(func, args)
@@ -337,19 +370,19 @@ class VirtualLoop(base_events.BaseEventLoop):
             future.set_exception(error)
         return future
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109
         """See asyncio."""
         self._executor_shutdown_called = True
-        executor = self._default_executor  # type: ignore[attr-defined]
+        executor = self._default_executor
         if executor is not None:
             executor.shutdown(wait=False)
 
     # -- the outside world
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
         """Accepted and never called: no signal arrives in a simulation."""
 
-    def remove_signal_handler(self, sig: int) -> bool:
+    def remove_signal_handler(self, sig: int) -> bool:  # noqa: ARG002
         """False: no handler of a signal is ever installed."""
         return False
 
@@ -362,19 +395,43 @@ def _owner() -> Any:
 
 _NOTHING = _Nothing()
 
-_OUTSIDE = (
-    "add_reader remove_reader add_writer remove_writer connect_accepted_socket connect_read_pipe connect_write_pipe "
-    "create_connection create_datagram_endpoint create_server create_unix_connection create_unix_server getaddrinfo "
-    "getnameinfo sendfile sock_accept sock_connect sock_recv sock_recv_into sock_recvfrom sock_recvfrom_into "
-    "sock_sendall sock_sendfile sock_sendto start_tls subprocess_exec subprocess_shell"
-).split()
+_OUTSIDE = [
+    "add_reader",
+    "remove_reader",
+    "add_writer",
+    "remove_writer",
+    "connect_accepted_socket",
+    "connect_read_pipe",
+    "connect_write_pipe",
+    "create_connection",
+    "create_datagram_endpoint",
+    "create_server",
+    "create_unix_connection",
+    "create_unix_server",
+    "getaddrinfo",
+    "getnameinfo",
+    "sendfile",
+    "sock_accept",
+    "sock_connect",
+    "sock_recv",
+    "sock_recv_into",
+    "sock_recvfrom",
+    "sock_recvfrom_into",
+    "sock_sendall",
+    "sock_sendfile",
+    "sock_sendto",
+    "start_tls",
+    "subprocess_exec",
+    "subprocess_shell",
+]
 
 
 def _refuse(name: str) -> Callable[..., Any]:
-    def refused(self: VirtualLoop, *_args: Any, **_kwargs: Any) -> Any:
+    def refused(_self: VirtualLoop, *_args: Any, **_kwargs: Any) -> Any:
         msg = (
-            f"loop.{name}() is real I/O, which a simulation cannot wait for. Put the call behind a function that the "
-            "test replaces by a fake (its latency: asyncio.sleep), or make the service a simulated process."
+            f"loop.{name}() is real I/O, which a simulation cannot wait for. Put the call behind a function "
+            "that the test replaces by a fake (its latency: asyncio.sleep), or make the service a simulated "
+            "process."
         )
         raise RealIOError(msg)
 

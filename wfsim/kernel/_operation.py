@@ -1,17 +1,18 @@
 """Operations: what a design does, written to the history and offered to the nemesis.
 
-`perform` is the one way in which a primitive calls a user's function: it records, passes the two fault points that
-every call has ("call", before it; "reply", after the effect and before the caller knows), and names what led to what.
-Outside a simulation all of this does nothing.
+`perform` is the one way in which a primitive calls a user's function: it records, passes the two fault
+points that every call has ("call", before it; "reply", after the effect and before the caller knows), and
+names what led to what. Outside a simulation all of this does nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from inspect import isawaitable, iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from wfsim.errors import ReplyLost
 from wfsim.history import describe_error
@@ -66,8 +67,8 @@ class Nemesis(Protocol):
 async def call(fn: Callable[..., Any], *args: Any) -> Any:
     """Call a user's function, of whatever kind, and return its value.
 
-    A coroutine function is awaited. Any other function may block: in a simulation it runs as a simulated thread,
-    elsewhere in a real one (`asyncio.to_thread`). An awaitable that it returns is awaited too.
+    A coroutine function is awaited. Any other function may block: in a simulation it runs as a simulated
+    thread, elsewhere in a real one (`asyncio.to_thread`). An awaitable that it returns is awaited too.
     """
     if iscoroutinefunction(fn):
         return await fn(*args)
@@ -81,17 +82,15 @@ def cause_of(error: BaseException) -> int | None:
 
 
 def _mark(error: BaseException, index: int) -> None:
-    try:
+    with suppress(AttributeError):  # an exception with slots: its cause is then its own operation
         error.__wfsim_op__ = index  # type: ignore[attr-defined]
-    except AttributeError:
-        pass  # an exception with slots: its cause is then its own operation
 
 
 class span:  # noqa: N801  (used as a verb: `with span(...)`)
     """An operation that encloses others: `with span("saga", "checkout", "checkout") as it: ...`.
 
-    Everything recorded inside has it as its parent. Leaving records "ok", "fail" with the error, or "info" where the
-    outcome is not known: cancelled, timed out, or the reply lost.
+    Everything recorded inside has it as its parent. Leaving records "ok", "fail" with the error, or "info"
+    where the outcome is not known: cancelled, timed out, or the reply lost.
     """
 
     __slots__ = ("_args", "_simulation", "_token", "cause", "data", "index")
@@ -113,7 +112,7 @@ class span:  # noqa: N801  (used as a verb: `with span(...)`)
         self.cause: int | None = None
         self.data: dict[str, Any] | None = None
 
-    def __enter__(self) -> span:
+    def __enter__(self) -> Self:
         simulation = self._simulation = current()
         if simulation is not None:
             kind, design, name, attempt, cause, data = self._args
@@ -147,7 +146,7 @@ def _outcome(error: BaseException) -> tuple[Any, dict[str, Any]]:
     return "fail", told
 
 
-async def perform(  # noqa: PLR0913
+async def perform(
     kind: str,
     design: str,
     name: str,
@@ -159,8 +158,8 @@ async def perform(  # noqa: PLR0913
 ) -> Any:
     """Call `fn(*args)` as one operation of a design and return its value.
 
-    In a simulation it is recorded as `kind` `name` of `design`, and the nemesis may strike before the call and before
-    the reply. Elsewhere it is a call and nothing more.
+    In a simulation it is recorded as `kind` `name` of `design`, and the nemesis may strike before the call
+    and before the reply. Elsewhere it is a call and nothing more.
     """
     simulation = current()
     if simulation is None:
@@ -176,9 +175,7 @@ async def perform(  # noqa: PLR0913
         return value
 
 
-async def _pass(  # noqa: PLR0913
-    simulation: Simulation, point: str, kind: str, design: str, name: str, attempt: int
-) -> None:
+async def _pass(simulation: Simulation, point: str, kind: str, design: str, name: str, attempt: int) -> None:
     at = FaultPoint(point, kind, design, name, attempt, process_name(), simulation.now_ns)
     fault = simulation.nemesis.ask(at)  # type: ignore[union-attr]
     if fault is None:
@@ -201,10 +198,12 @@ async def _pass(  # noqa: PLR0913
         raise
 
 
-async def fault_point(point: str, *, kind: str = "", design: str = "", name: str = "", attempt: int = 1) -> None:
-    """Declare a place where a fault may strike, in a primitive or in your own code (as FoundationDB's BUGGIFY).
+async def fault_point(
+    point: str, *, kind: str = "", design: str = "", name: str = "", attempt: int = 1
+) -> None:
+    """Declare a place where a fault may strike, in a primitive or in your own code.
 
-    Outside a simulation, and in one without faults, it does nothing.
+    The idea is FoundationDB's BUGGIFY. Outside a simulation, and in one without faults, it does nothing.
     """
     simulation = current()
     if simulation is not None and simulation.nemesis is not None:
@@ -230,7 +229,7 @@ def event(
 def effect(name: str, key: object = None, **data: Any) -> None:
     """Record that something happened in the world: a card was charged, a parcel left.
 
-    Checkers such as `effect_at_most_once` judge these, and not what the orchestrator believes. `key` tells one
-    effect from another of the same name (an order's number, an idempotency key).
+    Checkers such as `effect_at_most_once` judge these, and not what the orchestrator believes. `key` tells
+    one effect from another of the same name (an order's number, an idempotency key).
     """
     event("effect", name, cause=_PARENT.get(), data={"key": key, **data})

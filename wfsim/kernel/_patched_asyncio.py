@@ -1,8 +1,8 @@
 """asyncio as it is inside a simulation: virtual loops, faster sleep, and no order that depends on addresses.
 
-asyncio keeps tasks in sets, whose order follows the addresses of their members and so differs from run to run. Where
-that order shows (who is cancelled first when a run ends, which coroutine `as_completed` starts first) it is replaced
-by the order in which things were made.
+asyncio keeps tasks in sets, whose order follows the addresses of their members and so differs from run to
+run. Where that order shows (who is cancelled first when a run ends, which coroutine `as_completed` starts
+first) it is replaced by the order in which things were made.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import asyncio.tasks
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from wfsim.kernel import _patching
 from wfsim.kernel._loop import Policy, VirtualLoop
 from wfsim.kernel._tasks import pause
 
@@ -48,7 +49,7 @@ def cancel_all_tasks(loop: Any) -> None:
     if not isinstance(loop, VirtualLoop):
         stock_cancel_all_tasks(loop)
         return
-    tasks = list(loop._tasks.values())
+    tasks: list[Any] = list(loop._tasks.values())
     for task in tasks:
         task.cancel()
     if tasks:
@@ -56,8 +57,17 @@ def cancel_all_tasks(loop: Any) -> None:
     for task in tasks:
         if not task.cancelled() and (error := task.exception()) is not None:
             loop.call_exception_handler(
-                {"message": "unhandled exception during asyncio.run() shutdown", "exception": error, "task": task}
+                {
+                    "message": "unhandled exception during asyncio.run() shutdown",
+                    "exception": error,
+                    "task": task,
+                }
             )
+
+
+_patching.replace(stock_sleep, sleep)
+_patching.replace(stock_as_completed, as_completed)
+_patching.replace(stock_cancel_all_tasks, cancel_all_tasks)
 
 
 class _AllTasks:
@@ -78,19 +88,13 @@ class _AllTasks:
 
 @contextmanager
 def virtual_asyncio(simulation: Simulation) -> Iterator[None]:
-    """Replace what must be, and put it back."""
+    """Let asyncio make virtual loops and know their tasks; the world puts the functions above in place."""
     policy = asyncio.get_event_loop_policy()
     registry = getattr(asyncio.tasks, _REGISTRY)
     asyncio.set_event_loop_policy(Policy(simulation.new_loop))
     setattr(asyncio.tasks, _REGISTRY, _AllTasks(registry, simulation))
-    asyncio.sleep = asyncio.tasks.sleep = sleep
-    asyncio.as_completed = asyncio.tasks.as_completed = as_completed  # type: ignore[assignment]
-    asyncio.runners._cancel_all_tasks = cancel_all_tasks  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        asyncio.sleep = asyncio.tasks.sleep = stock_sleep
-        asyncio.as_completed = asyncio.tasks.as_completed = stock_as_completed
-        asyncio.runners._cancel_all_tasks = stock_cancel_all_tasks  # type: ignore[attr-defined]
         setattr(asyncio.tasks, _REGISTRY, registry)
         asyncio.set_event_loop_policy(policy)

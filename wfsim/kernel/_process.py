@@ -1,9 +1,9 @@
 """Simulated processes: what crashes as one and may be started again.
 
-Tasks, timers and threads belong to the process whose code made them; they inherit it through their context. A crash is
-that of a machine that loses power: nothing of the process runs any more, no `finally`, no `except`, no `__exit__`.
-What has crashed is therefore never closed and never let go: closing or deallocating a coroutine runs its `finally`
-blocks. Its frames stay in memory until the interpreter ends.
+Tasks, timers and threads belong to the process whose code made them; they inherit it through their
+context. A crash is that of a machine that loses power: nothing of the process runs any more, no `finally`,
+no `except`, no `__exit__`. What has crashed is therefore never closed and never let go: closing or
+deallocating a coroutine runs its `finally` blocks. Its frames stay in memory until the interpreter ends.
 """
 
 from __future__ import annotations
@@ -42,7 +42,12 @@ class Process:
     """
 
     def __init__(
-        self, simulation: Simulation, name: str, fn: Callable[..., Any], args: tuple[Any, ...], restart_after_ns: int | None
+        self,
+        simulation: Simulation,
+        name: str,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        restart_after_ns: int | None,
     ) -> None:
         self.name = name
         self.incarnation = 0
@@ -51,11 +56,13 @@ class Process:
         self._fn = fn
         self._args = args
         self._restart_after_ns = restart_after_ns
-        self._loop: VirtualLoop = asyncio.get_running_loop() if asyncio._get_running_loop() else simulation.loop  # type: ignore[assignment]
+        running: Any = asyncio._get_running_loop()
+        self._loop: VirtualLoop = running or simulation.loop
         self._ended: asyncio.Future[Any] = self._loop.create_future()
 
     def __repr__(self) -> str:
-        return f"<Process {self.name!r} {'alive' if self.alive else 'not alive'}, incarnation {self.incarnation}>"
+        state = "alive" if self.alive else "not alive"
+        return f"<Process {self.name!r}, {state}, incarnation {self.incarnation}>"
 
     def __await__(self) -> Generator[Any, None, Any]:
         return asyncio.shield(self._ended).__await__()
@@ -67,7 +74,9 @@ class Process:
         context.run(PROCESS.set, self)
         context.run(_PARENT.set, None)
         if self.incarnation > 1:
-            self._simulation.recorder.event("process", "", "restart", self.name, data={"incarnation": self.incarnation})
+            self._simulation.recorder.event(
+                "process", "", "restart", self.name, data={"incarnation": self.incarnation}
+            )
         task = self._loop.create_task(call(self._fn, *self._args), name=self.name, context=context)
         task.add_done_callback(self._end)
 
@@ -83,7 +92,8 @@ class Process:
     def crash(self, restart_after: float | None = None) -> None:
         """Crash the process, and start its function anew after `restart_after` seconds if given.
 
-        Code of the process itself that calls this goes on until it next waits; `await crash(...)` stops it at once.
+        Code of the process itself that calls this goes on until it next waits; `await crash(...)` stops it
+        at once.
         """
         if not self.alive:
             return
@@ -91,7 +101,12 @@ class Process:
         simulation = self._simulation
         pause_ns = self._restart_after_ns if restart_after is None else round(restart_after * NS_PER_SECOND)
         simulation.recorder.event(
-            "process", "", "crash", self.name, cause=_PARENT.get(), data={"incarnation": self.incarnation, "restart_after_ns": pause_ns}
+            "process",
+            "",
+            "crash",
+            self.name,
+            cause=_PARENT.get(),
+            data={"incarnation": self.incarnation, "restart_after_ns": pause_ns},
         )
         _kill(simulation, self)
         if pause_ns is not None:
@@ -101,24 +116,33 @@ class Process:
             self._ended.exception()
 
 
-def start_process(name: str, fn: Callable[..., Any], *args: Any, restart_after: float | None = None) -> Process:
+def start_process(
+    name: str, fn: Callable[..., Any], *args: Any, restart_after: float | None = None
+) -> Process:
     """Run `fn(*args)` as a simulated process of its own.
 
     Args:
         name: its name; no other process that is alive may have it.
-        fn: a coroutine function or a plain function that may block. A restart calls it again with the same arguments:
+        fn: a coroutine function or a plain function that may block. A restart calls it again with the same
+        arguments:
             whatever survives the crash (a disk, another process's state) must come in through them.
         args: its arguments.
         restart_after: seconds after which a crash is followed by a restart, unless the crash says otherwise.
     """
     simulation = current()
     if simulation is None:
-        raise RuntimeError("start_process() works inside a simulation only: call it from code that simulate() runs")
+        raise RuntimeError(
+            "start_process() works inside a simulation only: call it from code that simulate() runs"
+        )
     return launch(simulation, name, fn, args, restart_after)
 
 
 def launch(
-    simulation: Simulation, name: str, fn: Callable[..., Any], args: tuple[Any, ...], restart_after: float | None = None
+    simulation: Simulation,
+    name: str,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    restart_after: float | None = None,
 ) -> Process:
     """`start_process` for a simulation at hand."""
     other = simulation.processes.get(name)
@@ -180,7 +204,7 @@ def _never(_send: object, _value: None) -> Any:
 
 
 def _waits_in_line(task: Driven) -> bool:
-    """Whether the task waits inside a primitive of asyncio, which would hand a turn or an item to the dead."""
+    """Whether the task waits in a primitive of asyncio, which would hand a turn or an item to the dead."""
     coro: Any = task._coro
     while (inner := getattr(coro, "cr_await", None)) is not None and hasattr(inner, "cr_code"):
         coro = inner
@@ -189,7 +213,7 @@ def _waits_in_line(task: Driven) -> bool:
 
 
 def _drop_generators(loop: VirtualLoop, process: Process) -> None:
-    """Take the process's async generators from the loop, which would close them when it shuts down."""
+    """Take the process's async generators from the loop, which would close them at its end."""
     for generator in list(loop._asyncgens):  # type: ignore[attr-defined]
         if loop._generator_owner.get(generator) is process:
             keep_for_ever(generator)

@@ -1,4 +1,4 @@
-"""One simulation: a clock, a seed, a history, and everything of the outside world replaced for as long as it runs."""
+"""One simulation: a clock, a seed, a history, and the outside world replaced for as long as it runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from wfsim.errors import Deadlock, Livelock, ProcessCrashed, SimulationError, StepBoundReached, TimeBoundReached
+from wfsim.errors import (
+    Deadlock,
+    Livelock,
+    ProcessCrashed,
+    SimulationError,
+    StepBoundReached,
+    TimeBoundReached,
+)
 from wfsim.history import Recorder
 from wfsim.kernel import _ambient
 from wfsim.kernel._blocking import Bridge
@@ -87,7 +94,7 @@ class Simulation:
         *,
         seed: int = 0,
         start: str | datetime = "2030-01-01T00:00:00+00:00",
-        bounds: Bounds = Bounds(),  # noqa: B008  (frozen)
+        bounds: Bounds = Bounds(),
         nemesis: Nemesis | None = None,
         debug: bool = False,
         trace: bool = False,
@@ -118,7 +125,7 @@ class Simulation:
         return self.environment.now
 
     def stream(self, name: str) -> Stream:
-        """The stream of random numbers of that name: the same for the same seed, whatever other streams do."""
+        """The random numbers of that name: the same for the same seed, whatever other streams do."""
         stream = self._streams.get(name)
         if stream is None:
             stream = self._streams[name] = Stream(self.seed, name)
@@ -152,7 +159,8 @@ class Simulation:
     def _run(self, main: Callable[..., Any], args: tuple[Any, ...]) -> Outcome:
         self.loop = loop = self.new_loop()
         asyncio.set_event_loop(loop)
-        value, error, left = None, None, ()
+        value, error = None, None
+        left: tuple[Waiting, ...] = ()
         try:
             process = launch(self, "main", main, args)
             value = loop.run_until_complete(process._ended)

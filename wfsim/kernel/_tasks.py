@@ -1,12 +1,12 @@
 """Tasks: what drives a coroutine.
 
 Two kinds share one way of being driven. `Task` is an `asyncio.Task` to all who look at it; `LightTask`, which
-`wfsim.kernel.spawn` makes, knows the same protocol without asyncio's Future underneath and is half as dear to make.
-Both are resumed by the environment's run loop with `task._enter(task._send, None)`: no frame, no handle and no future
-stands between the queue and the coroutine.
+`wfsim.kernel.spawn` makes, knows the same protocol without asyncio's Future underneath and is half as dear
+to make. Both are resumed by the environment's run loop with `task._enter(task._send, None)`: no frame, no
+handle and no future stands between the queue and the coroutine.
 
-A coroutine may yield to the run loop: a float (sleep that many seconds), None (let others run), `PARKED` (somebody
-will put me back), an asyncio future, or a SimPy event.
+A coroutine may yield to the run loop: a float (sleep that many seconds), None (let others run), `PARKED`
+(somebody will put me back), an asyncio future, or a SimPy event.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 import types
 from asyncio import base_tasks, coroutines, futures
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from wfsim.kernel._loop import VirtualLoop
-
-_T = TypeVar("_T")
 
 _future_init = asyncio.Future.__init__
 _future_set_result = asyncio.Future.set_result
@@ -55,7 +53,7 @@ def pause(delay: float) -> Generator[float, None, None]:
 
 @types.coroutine
 def park() -> Generator[_Parked, None, None]:
-    """Wait until `wake` puts this task back. Set the task's `_waits` to what can forget it when it is cancelled."""
+    """Wait until `wake`; set the task's `_waits` to what can forget it when it is cancelled."""
     yield PARKED
 
 
@@ -72,7 +70,8 @@ _HOT = ("_context", "_coro", "_enter", "_number", "_send", "_when")
 class Driven:
     """How a coroutine is resumed, waits and is cancelled; the same for both kinds of task."""
 
-    __slots__ = ()
+    if not TYPE_CHECKING:
+        __slots__ = ()
 
     if TYPE_CHECKING:
         _loop: VirtualLoop
@@ -83,9 +82,16 @@ class Driven:
         _when: int
         _number: int
 
+        _log_traceback: bool
+        _source_traceback: list[Any]
+
         def done(self) -> bool: ...
+        def cancelled(self) -> bool: ...
+        def exception(self) -> BaseException | None: ...
         def result(self) -> Any: ...
-        def add_done_callback(self, fn: Callable[[Any], object], *, context: Context | None = None) -> None: ...
+        def add_done_callback(
+            self, fn: Callable[[Any], object], *, context: Context | None = None
+        ) -> None: ...
         def _finish(self, value: Any) -> None: ...
         def _fail(self, error: BaseException) -> None: ...
 
@@ -99,7 +105,8 @@ class Driven:
     _event: Event | None = None
 
     def __hash__(self) -> int:
-        # By number and not by address: sets of tasks, which asyncio.wait makes, keep one order in every process.
+        # By number and not by address: sets of tasks, which asyncio.wait makes, keep one order in every
+        # process.
         return self._number
 
     # -- asyncio.Task's interface
@@ -122,11 +129,11 @@ class Driven:
 
     def get_stack(self, *, limit: int | None = None) -> list[types.FrameType]:
         """See `asyncio.Task.get_stack`."""
-        return base_tasks._task_get_stack(self, limit)  # type: ignore[attr-defined, no-any-return]
+        return base_tasks._task_get_stack(self, limit)  # type: ignore[arg-type]
 
     def print_stack(self, *, limit: int | None = None, file: Any = None) -> None:
         """See `asyncio.Task.print_stack`."""
-        base_tasks._task_print_stack(self, limit, file)  # type: ignore[attr-defined]
+        base_tasks._task_print_stack(self, limit, file)  # type: ignore[arg-type]
 
     def set_result(self, _result: object) -> None:
         """A task's result is its coroutine's; see `asyncio.Task`."""
@@ -215,7 +222,7 @@ class Driven:
             wish = self._enter(self._send, None)
         except StopIteration as stop:
             self._finish(stop.value)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  (the task keeps it)
             self._fail(error)
         else:
             self._yielded(wish)
@@ -233,7 +240,11 @@ class Driven:
         elif isinstance(wish, Event):
             self._await_event(wish)
         elif isinstance(wish, types.GeneratorType):
-            self._throw(RuntimeError(f"yield was used instead of yield from for generator in task {self!r} with {wish!r}"))
+            self._throw(
+                RuntimeError(
+                    f"yield was used instead of yield from for generator in task {self!r} with {wish!r}"
+                )
+            )
         else:
             self._throw(RuntimeError(f"Task got bad yield: {wish!r}"))
 
@@ -245,17 +256,21 @@ class Driven:
                 self._loop._ready.append(self)
             return
         environment = self._loop.environment
-        item = self if environment.runner is self._loop else Deferred(self)
         self._when = when = environment.now_ns + max(1, round(delay * 1e9))
-        if item is not self:
+        if environment.runner is self._loop:
+            environment.push(when, self)
+        else:
+            item = Deferred(self)
             self._waits = _DeferredSleep(when, item)
-        environment.push(when, item)
+            environment.push(when, item)
 
     def _await_future(self, future: Any) -> None:
         if futures._get_loop(future) is not self._loop:  # type: ignore[attr-defined]
             self._throw(RuntimeError(f"Task {self!r} got Future {future!r} attached to a different loop"))
         elif not future._asyncio_future_blocking:
-            self._throw(RuntimeError(f"yield was used instead of yield from in task {self!r} with {future!r}"))
+            self._throw(
+                RuntimeError(f"yield was used instead of yield from in task {self!r} with {future!r}")
+            )
         elif future is self:
             self._throw(RuntimeError(f"Task cannot await on itself: {self!r}"))
         else:
@@ -266,13 +281,15 @@ class Driven:
                 self._must_cancel = False
 
     def _wakeup(self, _future: Any) -> None:
-        """The callback on the future that is awaited; `VirtualLoop.call_soon` knows it and makes no handle for it."""
+        """Go on: the callback on the future that is awaited, known to `VirtualLoop.call_soon`."""
         self._fut_waiter = None
         self._loop._ready.append(self)
 
     def _await_event(self, event: Event) -> None:
         if event.env is not self._loop.environment:
-            self._throw(RuntimeError(f"Task {self!r} awaits {event!r}, which belongs to another simpy environment"))
+            self._throw(
+                RuntimeError(f"Task {self!r} awaits {event!r}, which belongs to another simpy environment")
+            )
         elif event.callbacks is None:
             self._loop._ready.append(self)
         else:
@@ -281,7 +298,7 @@ class Driven:
 
     def _event_happened(self, event: Event) -> None:
         if not event._ok:
-            event._defused = True  # type: ignore[attr-defined]
+            event._defused = True
         wake(self)
 
     # -- SimPy's view of a task: an event that happens when the task is done
@@ -290,7 +307,7 @@ class Driven:
     def _as_event(self) -> Event:
         if self._event is None:
             event = self._event = Event(self._loop.environment)
-            event._defused = True  # type: ignore[attr-defined]
+            event._defused = True
             self.add_done_callback(self._tell_event)
         return self._event
 
@@ -372,7 +389,7 @@ class Task(Driven, asyncio.Task):  # type: ignore[type-arg]
     __hash__ = Driven.__hash__
 
     def __repr__(self) -> str:
-        return base_tasks._task_repr(self)  # type: ignore[attr-defined, no-any-return]
+        return base_tasks._task_repr(self)
 
     def __await__(self) -> Generator[Any, None, Any]:
         if not self.done():
@@ -426,7 +443,7 @@ class Task(Driven, asyncio.Task):  # type: ignore[type-arg]
 
 
 class Future(asyncio.Future):  # type: ignore[type-arg]
-    """An asyncio future whose hash is a number of its loop's, so that sets of futures keep one order everywhere."""
+    """An asyncio future that hashes by number, so that sets of futures have one order in every process."""
 
     __slots__ = ("_number",)
 
@@ -439,10 +456,11 @@ class Future(asyncio.Future):  # type: ignore[type-arg]
 
 
 class LightTask(Driven):
-    """A task without asyncio's Future underneath: for the library's own parts and for models with very many tasks.
+    """A task without asyncio's Future underneath, for the library's own parts and for very many tasks.
 
-    It can be awaited, cancelled, given to `asyncio.gather`, `wait` and `shield`, and asyncio code runs in it; only
-    `isinstance(task, asyncio.Task)` is false. An error that nobody awaits ends the run: it is never lost.
+    It can be awaited, cancelled, given to `asyncio.gather`, `wait` and `shield`, and asyncio code runs in
+    it; only `isinstance(task, asyncio.Task)` is false. An error that nobody awaits ends the run: it is
+    never lost.
     """
 
     __slots__ = (*_HOT, "__dict__", "__weakref__", "_loop")
@@ -464,7 +482,7 @@ class LightTask(Driven):
         loop._ready.append(self)
 
     def __repr__(self) -> str:
-        state = "pending" if self._enter is not None else "cancelled" if self._cancelled else "finished"
+        state = "pending" if not self.done() else "cancelled" if self._cancelled else "finished"
         return f"<LightTask {state} name={self.get_name()!r} coro={self._coro!r}>"
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -575,7 +593,8 @@ class _EventWait:
         self._event = event
 
     def _forget(self, task: Driven) -> bool:
-        if self._event.callbacks is None or task._event_happened not in self._event.callbacks:
+        callbacks: Any = self._event.callbacks
+        if callbacks is None or task._event_happened not in self._event.callbacks:
             return False
         self._event.callbacks.remove(task._event_happened)
         return True

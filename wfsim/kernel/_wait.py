@@ -30,5 +30,5 @@ def spawn(coro: Coroutine[Any, Any, Any]) -> LightTask | asyncio.Task[Any]:
     """Start a coroutine beside the caller: as a light task in a simulation, as an asyncio task elsewhere."""
     loop = asyncio.get_running_loop()
     if loop.__class__ is VirtualLoop:
-        return loop.spawn(coro)  # type: ignore[attr-defined, no-any-return]
+        return loop.spawn(coro)
     return loop.create_task(coro)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os.path
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wfsim.kernel._ambient import PROCESS
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wfsim.kernel._simulation import Simulation
     from wfsim.kernel._tasks import Driven
 
-_LIBRARY = (os.path.dirname(asyncio.__file__), os.path.dirname(os.path.dirname(__file__)))
+_LIBRARY = (str(Path(asyncio.__file__).parent), str(Path(__file__).parents[1]))
 
 _PLUMBING = {"call", "perform", "to_thread", "__await__"}
 
@@ -50,7 +50,9 @@ def describe(task: Driven) -> Waiting:
     """What one task waits for, and where."""
     process = task._context.get(PROCESS)
     frames = _frames(task._coro)
-    where = next((frame for frame in reversed(frames) if not _is_library(frame)), frames[-1] if frames else None)
+    where = next(
+        (frame for frame in reversed(frames) if not _is_library(frame)), frames[-1] if frames else None
+    )
     return Waiting(
         task.get_name(),
         "" if process is None else process.name,
@@ -62,7 +64,7 @@ def describe(task: Driven) -> Waiting:
 def place(frame: FrameType) -> str:
     """A frame as "file.py:12 in function"."""
     code = frame.f_code
-    return f"{os.path.basename(code.co_filename)}:{frame.f_lineno} in {code.co_qualname}"
+    return f"{Path(code.co_filename).name}:{frame.f_lineno} in {code.co_qualname}"
 
 
 def _is_library(frame: FrameType) -> bool:
@@ -73,10 +75,18 @@ def _frames(coro: Any) -> list[FrameType]:
     """The frames of a suspended coroutine, outermost first."""
     frames = []
     while coro is not None:
-        frame = getattr(coro, "cr_frame", None) or getattr(coro, "gi_frame", None) or getattr(coro, "ag_frame", None)
+        frame = (
+            getattr(coro, "cr_frame", None)
+            or getattr(coro, "gi_frame", None)
+            or getattr(coro, "ag_frame", None)
+        )
         if frame is not None:
             frames.append(frame)
-        coro = getattr(coro, "cr_await", None) or getattr(coro, "gi_yieldfrom", None) or getattr(coro, "ag_await", None)
+        coro = (
+            getattr(coro, "cr_await", None)
+            or getattr(coro, "gi_yieldfrom", None)
+            or getattr(coro, "ag_await", None)
+        )
     return frames
 
 

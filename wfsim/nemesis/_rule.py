@@ -73,22 +73,13 @@ class Rule:
     count: int | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.fault, type) or not callable(getattr(self.fault, "strike", None)):
-            raise DesignError(f"a rule needs a fault, such as Fail() or Delay('2s'), not {self.fault!r}")
-        for name in _NAMES:
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, str) or not value):
-                raise DesignError(f"{name}={value!r} of a fault must be a name or a glob such as 'charge*'")
+        _check(self)
         object.__setattr__(self, "attempt", _attempts(self.attempt))
         for name in ("after", "before"):  # kept in one spelling, so that equal rules are equal
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else format_duration(parse_duration(value)))
         if self.window_ns[0] >= self.window_ns[1]:
             raise DesignError(f"a fault after {self.after} and before {self.before} can never strike")
-        if isinstance(self.probability, bool) or not 0 <= self.probability <= 1:
-            raise DesignError(f"probability={self.probability!r} of a fault must be a number from 0 to 1")
-        if self.count is not None and (isinstance(self.count, bool) or self.count < 1):
-            raise DesignError(f"count={self.count!r} of a fault must be 1 or more; leave it out for no limit")
 
     @property
     def window_ns(self) -> tuple[int, float]:
@@ -168,6 +159,20 @@ def rule(fault: RuleFault, step: str | None, where: Where) -> Rule:
     return Rule(fault, step=step, attempt=attempt, **options)
 
 
+def _check(rule: Any) -> None:
+    """Raise DesignError, with the field and the cure, if a field can be seen to be wrong by itself."""
+    if isinstance(rule.fault, type) or not callable(getattr(rule.fault, "strike", None)):
+        raise DesignError(f"a rule needs a fault, such as Fail() or Delay('2s'), not {rule.fault!r}")
+    for name in _NAMES:
+        value = getattr(rule, name)
+        if value is not None and (not isinstance(value, str) or not value):
+            raise DesignError(f"{name}={value!r} of a fault must be a name or a glob such as 'charge*'")
+    if type(rule.probability) not in {int, float} or not 0 <= rule.probability <= 1:
+        raise DesignError(f"probability={rule.probability!r} of a fault must be a number from 0 to 1")
+    if rule.count is not None and (type(rule.count) is not int or rule.count < 1):
+        raise DesignError(f"count={rule.count!r} of a fault must be 1 or more; leave it out for no limit")
+
+
 def _fits(pattern: str | None, name: str) -> bool:
     return pattern is None or pattern == name or fnmatchcase(name, pattern)
 
@@ -176,9 +181,8 @@ def _attempts(value: Any) -> int | Sequence[int] | None:
     """Bring the attempts into a form that is hashable and compares well. Raise DesignError if it is none."""
     if value is None:
         return None
-    attempts = value if isinstance(value, range) else (value,) if isinstance(value, int) else tuple(value)
-    numbers = all(isinstance(one, int) and not isinstance(one, bool) for one in attempts)
-    if not attempts or not numbers or min(attempts) < 1:
+    attempts = value if isinstance(value, range | list | tuple) else (value,)
+    if not attempts or not all(type(one) is int for one in attempts) or min(attempts) < 1:
         raise DesignError(f"attempts={value!r} of a fault must be numbers from 1: 2, [1, 3] or range(1, 4)")
     if isinstance(value, int | range):
         return value

@@ -40,8 +40,10 @@ class Rules:
         armed = self._by_name.get(at.name)
         if armed is None:
             armed = self._arm(at.name)
-        for one in armed:
+        for place, one in enumerate(armed):
             if one.strikes(at):
+                for other in armed[place + 1 :]:
+                    other.matched += other.rule.fits_place(at)
                 return one.rule.fault
         return None
 

@@ -35,6 +35,9 @@ class CheckFailed(AssertionError):
         self.run = run
 
 
+CheckFailed.__module__ = "wfsim"  # reports name the exception with its module: say what the user knows
+
+
 class Simulator:
     """Runs designs in virtual time and checks what happened; remembers the runs in case the test fails.
 
@@ -93,6 +96,9 @@ class Simulator:
         replay = next(known, replay_command(self._config, self._nodeid))
         objections = [*(_objection(verdict) for verdict in broken), ""] if broken else []
         return "\n".join([*objections, f"{paper.text()}\nseed {run.seed}; replay: {replay}"])
+
+    def __repr__(self) -> str:
+        return f"<the wfsim fixture, seed {self.seed}>"
 
     def __getattr__(self, name: str) -> Any:
         """Give a public name of the module that the fixture hides."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+from dataclasses import replace
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,10 +59,12 @@ class ScenarioFile(pytest.File):
         """Read the file and give its one test."""
         from wfsim.scenario import load
 
+        here = os.path.relpath(self.path, self.config.invocation_params.dir)
         try:
             experiment = load(self.path)
         except ScenarioError as error:
-            raise self.CollectError(str(error)) from None
+            raise self.CollectError(str(error).replace(str(self.path), here)) from None
+        experiment = replace(experiment, source=here)
         yield ScenarioItem.from_parent(self, name=experiment.name, experiment=experiment)
 
 
@@ -98,6 +102,10 @@ class ScenarioItem(pytest.Item):
         from wfsim import report
 
         paper = report.Paper.sheet(shutil.get_terminal_size((100, 24)).columns - _MARGIN)
+        for one in result.expectations:
+            if one.met is not True:
+                paper.print(paper.words(f"{one.expectation.name}: {one.verdict.message}"))
+        paper.print()
         report.print_heading(paper, result)
         report.print_telling(paper, result, lines=report.LINES)
         paper.print()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final, Literal
 
-from wfsim.report._timeline import print_run
+from wfsim.report._timeline import print_missed, print_run
 from wfsim.report._words import about, plural
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def print_telling(paper: Paper, result: ExperimentResult, *, lines: int | None) 
     paper.print()
     paper.print(paper.words(f"Timeline{_why_told(result, told)} (seed {told.seed})", "bold"))
     print_run(paper, told.run, told.verdicts, lines=lines)
+    print_missed(paper, [rule for rule in result.unmatched if rule not in told.run.unmatched])
 
 
 def telling(result: ExperimentResult) -> ExperimentRun:
@@ -147,11 +148,15 @@ def print_verdict(paper: Paper, result: ExperimentResult, real_s: float | None =
     """Print the last word: passed or failed, and the command that replays what was told."""
     met = sum(one.met is True for one in result.expectations)
     runs = plural(len(result.runs), "run")
-    text = f"  {met} of {plural(len(result.expectations), 'expectation')} met in {runs}"
+    count = len(result.expectations)
+    text = (
+        f"  {met} of {plural(count, 'expectation')} met in {runs}" if count else f"  {runs}, nothing expected"
+    )
     if real_s is not None:
         virtual_ns = sum(one.run.duration_ns for one in result.runs)
         text += f": {about(virtual_ns)} of virtual time in {real_s:.2g}s"
-    word = paper.words("PASSED", "bold green") if result.passed else paper.words("FAILED", "bold red")
+    passed = paper.words("PASSED" if count else "DONE", "bold green")
+    word = passed if result.passed else paper.words("FAILED", "bold red")
     paper.print()
     paper.print(word.append_text(paper.words(text)))
     print_replays(paper, [result])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wfsim.checkers import Verdict
     from wfsim.harness import Run
     from wfsim.history import History
+    from wfsim.nemesis import Rule
     from wfsim.report._line import Line
 
 LINES: Final = 40
@@ -55,6 +56,16 @@ def print_run(paper: Paper, run: Run, verdicts: Iterable[Verdict] = (), *, lines
     for waiting in (left or run.waiting)[:_WAITING]:
         where = f" ({waiting.where})" if waiting.where else ""
         text = f"{waiting.task} in {waiting.process} still waits for {waiting.waits_for}{where}"
+        paper.print(paper.words(text, "yellow"), indent=_MARGIN)
+    print_missed(paper, run.unmatched)
+
+
+def print_missed(paper: Paper, rules: Iterable[Rule]) -> None:
+    """Warn of faults that found nothing to strike."""
+    for rule in rules:
+        named = [(field, getattr(rule, field)) for field in ("step", "design", "on", "point", "process")]
+        where = " and ".join(f"{field} {name!r}" for field, name in named if name is not None) or "any call"
+        text = f"the fault {rule.fault.kind} at {where} found nothing to strike; is a name misspelt?"
         paper.print(paper.words(text, "yellow"), indent=_MARGIN)
 
 
@@ -139,5 +150,5 @@ def _sentence(paper: Paper, line: Line) -> RenderableType:
     text = paper.words(line.text, _STYLES[line.tone])
     text.append_text(paper.words(line.aside, "dim"))
     if line.breaks:
-        text.append_text(paper.words(f"  ← {', '.join(line.breaks)}", "bold red"))
+        text.append_text(paper.words(f"  ←{', '.join(line.breaks)}", "bold red"))
     return Padding(text, (0, 0, 0, 2 * line.depth)) if line.depth else text

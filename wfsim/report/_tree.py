@@ -23,7 +23,8 @@ class Tree:
 
     ``opened`` are the calls that have a line where they start and one where they end, since others stand
     inside them; the rest are one line. ``faults`` and ``effects`` are told with the call that they belong to,
-    ``crashes`` are the faults behind crashes, ``folded`` is all of these. ``silent`` are the markers of a workload whose process tells its story itself.
+    ``crashes`` are the faults behind crashes; ``folded`` is all of these. ``silent`` are the markers of a
+    workload whose process tells its story itself.
     """
 
     def __init__(self, history: History, marked: Mapping[int, object]) -> None:
@@ -58,7 +59,7 @@ class Tree:
         return end is not None and end.type == "ok" and end.time_ns == effect.time_ns
 
     def _injected_crashes(self) -> dict[int, Op]:
-        """Give each crash that a fault caused with that fault: the kernel records one right after the other."""
+        """Give the fault behind each crash that has one: the kernel records both in a row."""
         pairs = zip(self.history, self.history[1:], strict=False)
         return {crash.index: fault for fault, crash in pairs if fault.kind == "fault" and is_crash(crash)}
 
