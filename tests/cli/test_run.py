@@ -10,10 +10,12 @@ import pytest
 from wfsim.cli import main
 from wfsim.history import History
 
+pytestmark = pytest.mark.usefixtures("folder")
+
 GOOD, FAILING, BAD = "scenarios/good.yaml", "scenarios/failing.yml", "scenarios/broken/bad.yaml"
 
 
-def test_one_good_file_is_told_in_full(folder, capsys) -> None:
+def test_one_good_file_is_told_in_full(capsys) -> None:
     """Timeline, table of runs, verdict of every expectation, last word; exit code 0, nothing on stderr."""
     assert main(["run", GOOD]) == 0
     out, err = capsys.readouterr()
@@ -27,7 +29,7 @@ def test_one_good_file_is_told_in_full(folder, capsys) -> None:
     assert err == ""
 
 
-def test_a_failure_exits_with_1_and_says_how_to_replay_it(folder, capsys) -> None:
+def test_a_failure_exits_with_1_and_says_how_to_replay_it(capsys) -> None:
     """The replay command, typed as it stands, shows the same story and fails again."""
     assert main(["run", FAILING]) == 1
     out = capsys.readouterr().out
@@ -51,7 +53,7 @@ def test_a_path_with_spaces_is_quoted_in_the_replay_command(folder, capsys) -> N
     assert "replay: wfsim run 'my scenario.yaml' --seed 3\n" in capsys.readouterr().out
 
 
-def test_a_bad_file_exits_with_2_and_says_what_is_wrong(folder, capsys) -> None:
+def test_a_bad_file_exits_with_2_and_says_what_is_wrong(capsys) -> None:
     """The message of the scenario error, its place first, on stderr; no traceback; nothing on stdout."""
     assert main(["run", BAD]) == 2
     out, err = capsys.readouterr()
@@ -61,8 +63,8 @@ def test_a_bad_file_exits_with_2_and_says_what_is_wrong(folder, capsys) -> None:
     assert "Traceback" not in err
 
 
-def test_one_bad_file_does_not_keep_the_others_from_being_played(folder, capsys) -> None:
-    """A directory with a good, a failing and a bad file: all are reported, the worst decides the exit code."""
+def test_one_bad_file_does_not_keep_the_others_from_being_played(capsys) -> None:
+    """Of a directory every file is reported, good, failing or bad; the worst decides the exit code."""
     assert main(["run", "scenarios"]) == 2
     out, err = capsys.readouterr()
     assert "bank outage" in out
@@ -71,7 +73,7 @@ def test_one_bad_file_does_not_keep_the_others_from_being_played(folder, capsys)
     assert err.count("fautls") == 2
 
 
-def test_of_several_files_the_failing_one_is_told_in_full(folder, capsys) -> None:
+def test_of_several_files_the_failing_one_is_told_in_full(capsys) -> None:
     """A reader of many results wants the timeline of what failed, and only that."""
     assert main(["run", GOOD, FAILING]) == 1
     out = capsys.readouterr().out
@@ -91,21 +93,21 @@ def test_of_several_good_files_the_most_telling_is_told(folder, capsys) -> None:
     assert "the most telling of all these: bank outage\n" in out
 
 
-def test_the_same_file_given_twice_is_played_once(folder, capsys) -> None:
+def test_the_same_file_given_twice_is_played_once(capsys) -> None:
     """A directory and a file in it name the same work."""
     main(["run", GOOD, GOOD, "--json"])
     assert list(json.loads(capsys.readouterr().out)["files"]) == [GOOD]
 
 
 @pytest.mark.parametrize("seed", ["0", "7"])
-def test_seed_plays_that_seed_alone(folder, capsys, seed) -> None:
+def test_seed_plays_that_seed_alone(capsys, seed) -> None:
     """``--seed`` replaces the seeds of the scenario."""
     main(["run", GOOD, "--json", "--seed", seed])
     runs = json.loads(capsys.readouterr().out)["files"][GOOD]["runs"]
     assert [run["seed"] for run in runs] == [int(seed)]
 
 
-def test_json_is_one_object_with_a_verdict_per_file(folder, capsys) -> None:
+def test_json_is_one_object_with_a_verdict_per_file(capsys) -> None:
     """Machines read per file its verdict; per run seed, outcome, virtual duration and fingerprint."""
     assert main(["run", "scenarios", "--json"]) == 2
     files = json.loads(capsys.readouterr().out)["files"]
@@ -124,7 +126,7 @@ def test_json_is_one_object_with_a_verdict_per_file(folder, capsys) -> None:
     assert (problem["line"], problem["column"], problem["suggestion"]) == (12, 1, "faults")
 
 
-def test_two_runs_give_the_same_json(folder, capsys) -> None:
+def test_two_runs_give_the_same_json(capsys) -> None:
     """Same design, same seed, same history: the whole output is equal, fingerprints included."""
     main(["run", GOOD, FAILING, "--json"])
     first = capsys.readouterr().out
@@ -154,7 +156,7 @@ def test_history_saves_the_told_run(folder, capsys) -> None:
 @pytest.mark.parametrize(
     "arguments", [[GOOD, FAILING, "--history", "x.jsonl"], [GOOD, "--history", "no/x.jsonl"]]
 )
-def test_history_that_cannot_be_saved_is_bad_input(folder, capsys, arguments) -> None:
+def test_history_that_cannot_be_saved_is_bad_input(capsys, arguments) -> None:
     """Several files for one history, or a directory that is not there: said in one line."""
     assert main(["run", *arguments]) == 2
     err = capsys.readouterr().err
@@ -162,7 +164,7 @@ def test_history_that_cannot_be_saved_is_bad_input(folder, capsys, arguments) ->
     assert len(err.splitlines()) == 1
 
 
-def test_quiet_prints_a_line_a_file_and_how_to_replay(folder, capsys) -> None:
+def test_quiet_prints_a_line_a_file_and_how_to_replay(capsys) -> None:
     """For logs: no timeline, no verdict that is met."""
     assert main(["run", GOOD, FAILING, "--quiet"]) == 1
     out = capsys.readouterr().out
@@ -171,7 +173,7 @@ def test_quiet_prints_a_line_a_file_and_how_to_replay(folder, capsys) -> None:
     assert f"replay: wfsim run {FAILING} --seed 3\n" in out
 
 
-def test_verbose_tells_everything(folder, capsys) -> None:
+def test_verbose_tells_everything(capsys) -> None:
     """Each file's timeline, passed or failed."""
     main(["run", GOOD, FAILING, "--verbose"])
     assert capsys.readouterr().out.count("Timeline") == 2
@@ -203,7 +205,7 @@ def test_hidden_files_of_a_directory_are_left_out(folder, capsys) -> None:
     assert list(json.loads(capsys.readouterr().out)["files"]) == [BAD, FAILING, GOOD]
 
 
-def test_check_reads_and_runs_nothing(folder, capsys, monkeypatch) -> None:
+def test_check_reads_and_runs_nothing(capsys, monkeypatch) -> None:
     """``wfsim check`` says of each file whether it is good; 2 if one is not."""
     monkeypatch.setattr("wfsim.kernel.Simulation.run", lambda *_: pytest.fail("it ran"))
     assert main(["check", GOOD]) == 0

@@ -16,6 +16,8 @@ import wfsim
 from wfsim.cli import main
 from wfsim.cli._progress import Progress
 
+pytestmark = pytest.mark.usefixtures("folder")
+
 ROOT = Path(wfsim.__file__).parent.parent
 GOOD = "scenarios/good.yaml"
 
@@ -32,7 +34,7 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def test_version_and_help_import_nothing_heavy(folder) -> None:
+def test_version_and_help_import_nothing_heavy() -> None:
     """Typing ``wfsim --version`` or a wrong option answers at once."""
     code = (
         "import sys\nfrom wfsim.cli import main\n"
@@ -78,7 +80,7 @@ def test_ctrl_c_ends_cleanly(folder) -> None:
     assert (process.returncode, out, err) == (130, "", "interrupted\n")
 
 
-def test_a_closed_pipe_ends_quietly(folder) -> None:
+def test_a_closed_pipe_ends_quietly() -> None:
     """``wfsim run ... | head`` leaves no traceback of a broken pipe."""
     process = start("run", GOOD, "--verbose")
     process.stdout.close()
@@ -88,13 +90,13 @@ def test_a_closed_pipe_ends_quietly(folder) -> None:
     assert err == ""
 
 
-def test_colours_only_where_a_terminal_is(folder) -> None:
+def test_colours_only_where_a_terminal_is() -> None:
     """A file or a pipe gets plain text."""
     out, _ = start("run", GOOD).communicate()
     assert "\x1b" not in out
 
 
-def test_the_width_follows_the_terminal(folder, capsys, monkeypatch) -> None:
+def test_the_width_follows_the_terminal(capsys, monkeypatch) -> None:
     """No line is wider than the terminal, whatever its width."""
     for width in (60, 80, 120):
         monkeypatch.setenv("COLUMNS", str(width))

@@ -10,7 +10,7 @@ from wfsim.checkers._runs import DesignRun, design_runs, end_of, error_of, times
 from wfsim.checkers._verdict import Findings, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Set
 
     from wfsim.history import History, Span
 
@@ -59,6 +59,7 @@ class _Fate:
     tries: Sequence[Span]
     undoings: Sequence[Span]
     compensatable: bool
+    spared: Set[int]  # the calls that a fault struck before they did anything
 
     @property
     def succeeded(self) -> bool:
@@ -71,8 +72,21 @@ class _Fate:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the step may have done its work: a try was cut off, or ended in a timeout."""
+        """Whether the saga cannot know if the step did its work: a try was cut off, or ended in a timeout."""
         return any(one.outcome in {"info", None} for one in self.tries)
+
+    @property
+    def may_stand(self) -> bool:
+        """Whether the history cannot tell either."""
+        return self._open(self.tries)
+
+    @property
+    def may_be_undone(self) -> bool:
+        """Whether the history cannot tell if a compensation did its work."""
+        return self._open(self.undoings)
+
+    def _open(self, calls: Sequence[Span]) -> bool:
+        return any(one.outcome in {"info", None} and one.index not in self.spared for one in calls)
 
     @property
     def undone(self) -> Sequence[Span]:
@@ -84,7 +98,13 @@ def _happened(span: Span) -> bool:
     return span.outcome == "ok" or (span.outcome == "info" and span.result.get("effect") == "happened")
 
 
-def _fates(run: DesignRun) -> list[_Fate]:
+def _spared(history: History) -> Set[int]:
+    """Find the calls that ended by a fault which struck before they began: these certainly did nothing."""
+    faults = {op.index for op in history.where(kind="fault") if op.data.get("point") == "call"}
+    return {op.invoke for op in history if op.invoke is not None and op.cause in faults}
+
+
+def _fates(run: DesignRun, spared: Set[int]) -> list[_Fate]:
     declared, forwards, compensations = run.declared(), run.by_name("forward"), run.by_name("compensate")
     names = dict.fromkeys((*declared, *forwards, *compensations))
     return [
@@ -93,6 +113,7 @@ def _fates(run: DesignRun) -> list[_Fate]:
             forwards.get(name, ()),
             compensations.get(name, ()),
             bool(declared.get(name, {}).get("compensatable", True)),
+            spared,
         )
         for name in names
     ]
@@ -114,8 +135,9 @@ def compensated_exactly_once(
     findings = Findings("compensated_exactly_once")
     runs = design_runs(history, "saga", design)
     crashes = [op for op in history.where(kind="process") if op.name == "crash"]
+    spared = _spared(history) if runs else frozenset()
     for place, run in enumerate(runs):
-        fates = _fates(run)
+        fates = _fates(run, spared)
         if run.whole.outcome == "ok":
             _judge_success(run, fates, findings)
         elif run.turned_back:
@@ -169,7 +191,7 @@ def _judge_left_behind(run: DesignRun, fate: _Fate, findings: Findings, *, allow
     elif fate.took_effect:
         message = f"{run.title}: {fate.name!r} took effect, its reply was lost, and it was never compensated"
         findings.breach(message, *shown)
-    elif fate.in_doubt:
+    elif fate.may_stand:
         findings.doubt(f"{run.title}: {fate.name!r} may have taken effect and was not compensated", *shown)
 
 
@@ -177,7 +199,7 @@ def _judge_stuck(run: DesignRun, fate: _Fate, findings: Findings, *, allow_stuck
     last = fate.undoings[-1]
     shown = [one.index for one in (*fate.tries, *fate.undoings)]
     said = fate.name in (run.whole.result.get("undone") or ())
-    if any(one.outcome in {"info", None} for one in fate.undoings):
+    if fate.may_be_undone:
         findings.doubt(f"{run.title}: {fate.name!r} may be left undone; its compensation was cut off", *shown)
     elif not (said and allow_stuck):
         told = "the saga reports it as stuck" if said else "the saga does not say so"

@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _command(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
+        _hush()
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
@@ -42,6 +43,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE_CLOSED
     return code
+
+
+def _hush() -> None:
+    """Keep asyncio from complaining, on the way out, of all the work that the interrupt cut off."""
+    import logging
+    import warnings
+
+    logging.getLogger("asyncio").disabled = True
+    warnings.simplefilter("ignore")
 
 
 def _command(options: argparse.Namespace) -> int:

@@ -1,17 +1,183 @@
-"""PLACEHOLDER by the lead until the real one lands: shows the interface that _simulation.py, _loop.py, _process.py use."""
+"""The bridge to code that blocks: `time.sleep`, threads, locks, queues and executors wait in virtual time.
+
+This is the door to four files: `_switchboard` (simulated threads and how they wait), `_threadstate` (their
+thread-locals), `_locks` and `_threads` (what stands in for the standard library).
+"""
+
+from __future__ import annotations
+
+import os.path
+import sysconfig
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from wfsim.kernel import _locks, _threads
+from wfsim.kernel import _switchboard as at
+from wfsim.kernel._ambient import PROCESS
+from wfsim.kernel._switchboard import Parker, SimThread, Switchboard
+from wfsim.kernel._waiting import Waiting, place
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from contextvars import Context
+    from types import FrameType
+
+    from wfsim.kernel._environment import Environment
+    from wfsim.kernel._loop import VirtualLoop
+
+_KERNEL = os.path.dirname(__file__) + os.sep
+_STANDARD = sysconfig.get_path("stdlib") + os.sep
+_INSTALLED = os.sep + "site-packages" + os.sep
+
+
 class Bridge:
-    def __init__(self, simulation):  # .environment, .new_loop(), .loops
-        self.simulation = simulation
-    def __enter__(self): return self          # installs patches; also asyncio's event loop policy stays the lead's
-    def __exit__(self, *exc): return None
-    def in_thread(self): return False         # whether this code runs in a simulated thread (a greenlet other than the hub)
-    def parker(self, what): raise NotImplementedError   # object with .park() (blocks this thread) and .wake() (from anywhere), for a nested event loop
-    def call_blocking(self, func, args, loop):          # -> asyncio future of `loop`; starts func at once in a new greenlet, context copied by caller
-        future = loop.create_future()
-        try: future.set_result(func(*args))
-        except Exception as error: future.set_exception(error)
-        return future
-    def crash(self, is_of):                   # is_of(context) -> bool: freeze all threads whose context answers yes
-        return None
-    def waiting(self): return ()              # tuple[Waiting, ...] of blocked threads (wfsim.kernel._waiting.Waiting)
-    def finish(self): return None             # wait in virtual time for non-daemon threads, abandon daemon ones
+    """Runs code that blocks, as simulated threads. Enter it inside a `World`.
+
+    Args:
+        simulation: whose `environment` is the clock.
+    """
+
+    def __init__(self, simulation: Any) -> None:
+        self._environment: Environment = simulation.environment
+        self._board: Switchboard
+        self._pools: _threads.Pools
+
+    def __enter__(self) -> Bridge:
+        self._board = board = Switchboard(self._environment)
+        self._pools = board.pools = _threads.Pools()
+        board.on_crash.append(partial(_locks.drop_locks, board))
+        board.on_end.append(_threads.sign_off)
+        at.active = board
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        try:
+            self._board.close()
+        finally:
+            self._pools.give_back()
+            at.active = None
+
+    def in_thread(self) -> bool:
+        """Whether this code runs in a simulated thread other than the hub."""
+        return at.active is self._board and self._board.current is not self._board.root
+
+    def parker(self, what: str) -> Parker:
+        """A place for the current thread to wait in: `park()` there, `wake()` from anywhere in the simulation."""
+        return Parker(self._board, what)
+
+    def call_blocking(
+        self, func: Callable[..., Any], args: tuple[Any, ...], loop: VirtualLoop
+    ) -> asyncio.Future[Any]:
+        """Call `func(*args)` in a new simulated thread, at once; the future of `loop` that will have its result.
+
+        A function that does not block has ended when this returns, and the future is done.
+        """
+        call = _Call(func, args, loop)
+        self._board.start(call.run, _threads.fresh_context())
+        call.at_once = False
+        return call.future
+
+    def crash(self, is_of: Callable[[Context], bool]) -> None:
+        """Stop for ever all threads for whose context `is_of` is true; none of their code runs again.
+
+        One that crashes itself goes on until it next waits.
+        """
+        for thread in [thread for thread in self._board.threads if is_of(thread.context)]:
+            self._board.bury(thread)
+
+    def finish(self) -> None:
+        """Wait in virtual time for all threads that are no daemons, as the interpreter does at its exit.
+
+        Raises:
+            Deadlock: one of them waits for something that never happens.
+        """
+        self._pools.end()
+        threads = self._board.threads
+        self._environment.run_blocked(lambda: all(thread.daemon for thread in threads))
+
+    def waiting(self) -> tuple[Waiting, ...]:
+        """What every thread waits for now, in the order in which they were started."""
+        return tuple(_describe(thread) for thread in self._board.threads if thread is not self._board.current)
+
+
+class _Call:
+    """A call of a function in a thread, for a future of an event loop."""
+
+    __slots__ = ("at_once", "future", "_args", "_func", "_loop")
+
+    def __init__(self, func: Callable[..., Any], args: tuple[Any, ...], loop: VirtualLoop) -> None:
+        self._func = func
+        self._args = args
+        self._loop = loop
+        self.at_once = True
+        self.future: asyncio.Future[Any] = loop.create_future()
+
+    def run(self) -> None:
+        try:
+            value = self._func(*self._args)
+        except StopIteration as error:  # a future cannot carry it
+            stop = RuntimeError("the function raised StopIteration")
+            stop.__cause__ = error
+            self._settle(self.future.set_exception, stop)
+        except BaseException as error:  # noqa: BLE001  (it belongs to whoever awaits the future)
+            self._settle(self.future.set_exception, error)
+        else:
+            self._settle(self.future.set_result, value)
+
+    def _settle(self, setter: Callable[[Any], object], value: Any) -> None:
+        if self.at_once:
+            setter(value)
+        elif at.active.current.alive and not self._loop.is_closed():  # type: ignore[union-attr]
+            self._loop.call_soon_threadsafe(self._deliver, setter, value)
+
+    def _deliver(self, setter: Callable[[Any], object], value: Any) -> None:
+        if not self.future.done():
+            setter(value)
+
+    def name(self) -> str:
+        func: Any = self._func
+        while isinstance(func, partial) or (getattr(func, "__name__", "") == "run" and isinstance(func, partial)):
+            func = func.args[0] if func.args and callable(func.args[0]) else func.func
+        return f"{getattr(func, '__qualname__', type(func).__name__)}()"
+
+
+# -- the listing of what waits
+
+
+def _describe(thread: SimThread) -> Waiting:
+    process = thread.context.get(PROCESS) if thread.context is not None else None
+    frames = _frames(thread)
+    users = next((number for number, frame in enumerate(frames) if not _is_library(frame)), None)
+    own = "time.sleep" if thread.parker is None else thread.parker.what
+    if users is None:  # a worker that waits for work: no code of the user's is involved
+        where = place(frames[0]) if frames else "?"
+    else:
+        where = place(frames[users])
+        if users:
+            own = frames[users - 1].f_code.co_qualname
+    return Waiting(_name(thread), "" if process is None else process.name, own, where)
+
+
+def _frames(thread: SimThread) -> list[FrameType]:
+    """The frames of a thread that waits, innermost first, without the kernel's own."""
+    frames, frame = [], thread.place.gr_frame if thread.place is not None else None
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(_KERNEL):
+            frames.append(frame)
+        frame = frame.f_back
+    return frames
+
+
+def _is_library(frame: FrameType) -> bool:
+    name = frame.f_code.co_filename
+    return name.startswith("<frozen") or (name.startswith(_STANDARD) and _INSTALLED not in name)
+
+
+def _name(thread: SimThread) -> str:
+    known = threading._active.get(thread.ident)  # type: ignore[attr-defined]  # noqa: SLF001
+    if known is not None and not isinstance(known, threading._DummyThread):  # type: ignore[attr-defined]  # noqa: SLF001
+        return str(known.name)
+    owner = getattr(thread.call, "__self__", None)
+    return owner.name() if isinstance(owner, _Call) else f"thread {thread.ident - at.FIRST_IDENT}"

@@ -119,6 +119,23 @@ class _Occurrence(Item):
             raise event._value
 
 
+class _Urgency(Item):
+    """Stands at the head of a ready queue for the urgent events, one of which happens at a time."""
+
+    __slots__ = ("_environment",)
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    def _enter(self, _send: None, _value: None) -> None:
+        environment = self._environment
+        if environment._urgents:
+            item = environment._urgents.popleft()
+            if environment._urgents:
+                environment._announce_urgents()
+            item._enter(None, None)
+
+
 class Environment(simpy.Environment):
     """A `simpy.Environment` in integer nanoseconds; SimPy's own names count in seconds, as floats.
 
@@ -143,7 +160,9 @@ class Environment(simpy.Environment):
         self._now: int = 0
         self._queue: list[int] = [time_bound_ns]  # type: ignore[assignment]
         self._slots: dict[int, Any] = {}
+        self._urgents: deque[_Occurrence] = deque()
         self._urgent = 0
+        self._urgency = _Urgency(self)
         self._batch = 0
         self._settled: VirtualLoop | None = None
         self._stalled = 0
@@ -237,12 +256,16 @@ class Environment(simpy.Environment):
         when = self._now + (round(delay * NS_PER_SECOND) if delay else 0)
         if priority != URGENT or when > self._now:
             self.push(when, item)
-        elif self.runner is not None:
-            self.runner._ready.appendleft(item)
+            return
+        self._urgents.append(item)
+        if len(self._urgents) == 1:
+            self._announce_urgents()
+
+    def _announce_urgents(self) -> None:
+        if self.runner is not None:
+            self.runner._ready.appendleft(self._urgency)
             self._urgent += 1
             self.attention = True
-        else:
-            self._push_first(item)
 
     def _push_first(self, item: Any) -> None:
         self.attention = True
@@ -256,6 +279,8 @@ class Environment(simpy.Environment):
 
     def peek(self) -> float:
         """The time of the next happening in seconds, infinity if there is none."""
+        if self._urgents:
+            return self.now
         return min(self._slots) / NS_PER_SECOND if self._slots else float("inf")
 
     def step(self) -> None:
@@ -291,6 +316,11 @@ class Environment(simpy.Environment):
 
     def _turn(self) -> bool:
         """Let one item happen without running any loop's callbacks: those go to their loop's own queue."""
+        if self._urgents:
+            self._count(1)
+            self._check_steps()
+            self._urgency._enter(None, None)
+            return True
         while self._slots:
             when = heappop(self._queue)
             item = self._slots.pop(when, None)
@@ -340,7 +370,7 @@ class Environment(simpy.Environment):
     def _give_back(self, loop: VirtualLoop) -> None:
         """Move what belongs to no loop from a loop's ready queue back to the world."""
         ready = loop._ready
-        world = [item for item in ready if item._loop is None]
+        world = [item for item in ready if item._loop is None and item is not self._urgency]
         if world:
             own = [item for item in ready if item._loop is not None]
             ready.clear()
@@ -362,6 +392,8 @@ class Environment(simpy.Environment):
         loop._awake = True
         try:
             self._batch, self.attention = len(loop._ready), True
+            if self._urgents:
+                self._announce_urgents()
             while not self._drive_chunk(loop):
                 self._check_steps()
         finally:

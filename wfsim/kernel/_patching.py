@@ -29,6 +29,7 @@ _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 _IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
 _OWN = __name__.rpartition(".")[0]
+_ABSENT: Any = object()
 
 _pairs: dict[int, tuple[Any, Any]] = {}
 _overrides: list[_Override] = []
@@ -43,7 +44,7 @@ def replace(original: Any, stand_in: _Function) -> _Function:
 
 
 def override(cls: type, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
-    """Let `make(method)` take the place of the method `name` of `cls`."""
+    """Let `make(method)` take the place of the attribute `name` of `cls`, usually a method."""
     _overrides.append(_Override(cls, name, make))
 
 
@@ -82,7 +83,7 @@ class _Override:
         self._namespace = gc.get_referents(vars(cls))[0] if cls.__flags__ & _IMMUTABLE_TYPE else None
 
     def put(self) -> None:
-        before = vars(self._cls)[self._name]
+        before = vars(self._cls).get(self._name, _ABSENT)
         if before is not self._before:  # the first time, or somebody else has changed the method since
             self._before, self._method = before, self._make(before)
         self._set(self._method)
@@ -92,7 +93,9 @@ class _Override:
             self._set(self._before)
 
     def _set(self, method: Any) -> None:
-        if self._namespace is None:
+        if method is _ABSENT:
+            delattr(self._cls, self._name)
+        elif self._namespace is None:
             setattr(self._cls, self._name, method)
         else:
             self._namespace[self._name] = method

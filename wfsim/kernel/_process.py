@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -188,28 +189,38 @@ def _owner(item: Any) -> Process | None:
 
 def _bury(loop: VirtualLoop, task: Driven) -> None:
     keep_for_ever(task._coro)
+    _leave_line(task)
     waiter = task._fut_waiter
     if waiter is not None:
         waiter.remove_done_callback(task._wakeup)
         task._fut_waiter = None
-        if _waits_in_line(task):
-            waiter.cancel()
     task._leave_wait()
     task._enter = _never
-    del loop._tasks[task._number]
+    loop._tasks.pop(task._number, None)
 
 
 def _never(_send: object, _value: None) -> Any:
     return PARKED
 
 
-def _waits_in_line(task: Driven) -> bool:
-    """Whether the task waits in a primitive of asyncio, which would hand a turn or an item to the dead."""
+def _leave_line(task: Driven) -> None:
+    """Give up the place in the line of an asyncio primitive, which would hand a turn or an item to the dead.
+
+    Only asyncio's own innermost coroutine is told, as if it were cancelled; it passes on what it was given.
+    """
     coro: Any = task._coro
-    while (inner := getattr(coro, "cr_await", None)) is not None and hasattr(inner, "cr_code"):
+    while hasattr(inner := getattr(coro, "cr_await", None), "cr_frame"):
         coro = inner
-    module = coro.cr_frame.f_globals.get("__name__") if getattr(coro, "cr_frame", None) else None
-    return module in {"asyncio.locks", "asyncio.queues"}
+    frame = getattr(coro, "cr_frame", None)
+    if frame is None or frame.f_globals.get("__name__") not in {"asyncio.locks", "asyncio.queues"}:
+        return
+    primitive = frame.f_locals.get("self")
+    if isinstance(primitive, asyncio.Condition):  # cancelled, it would take its lock again
+        with suppress(ValueError):
+            primitive._waiters.remove(frame.f_locals.get("fut"))  # type: ignore[attr-defined]
+        return
+    with suppress(asyncio.CancelledError):
+        coro.throw(asyncio.CancelledError())
 
 
 def _drop_generators(loop: VirtualLoop, process: Process) -> None:

@@ -320,6 +320,12 @@ class Driven:
         else:
             self._event.succeed(value)
 
+    def __and__(self, other: Any) -> Event:
+        return self._as_event & other
+
+    def __or__(self, other: Any) -> Event:
+        return self._as_event | other
+
     env = property(lambda self: self._loop.environment)
     callbacks = property(lambda self: self._as_event.callbacks)
     triggered = property(lambda self: self._as_event.triggered)

@@ -36,9 +36,8 @@ class Fail:
     def __post_init__(self) -> None:
         error = self.error
         if isinstance(error, Exception):
-            object.__setattr__(
-                self, "error", _copy(error)
-            )  # the user's own may be raised and changed elsewhere
+            # The user's own may be raised elsewhere, and changed.
+            object.__setattr__(self, "error", _copy(error))
         example = self._make("a step")
         described: dict[str, Any] = {"kind": self.kind, "error": _type_name(type(example))}
         if not isinstance(error, type) and example.args:

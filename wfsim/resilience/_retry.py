@@ -62,9 +62,7 @@ class Retry:
     retry_on: type[Exception] | Sequence[type[Exception]] | Callable[[Exception], bool] = Exception
     _delay_ns: int = field(init=False, repr=False, compare=False)
     _max_ns: int = field(init=False, repr=False, compare=False)
-    _growing: int = field(
-        init=False, repr=False, compare=False
-    )  # how many waits are shorter than the longest
+    _growing: int = field(init=False, repr=False, compare=False)
     _kinds: tuple[type[Exception], ...] | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -77,6 +75,7 @@ class Retry:
             raise DesignError(
                 f"Retry: max_delay={self.max_delay!r} is shorter than delay={self.delay!r}, the first wait"
             )
+        # How many waits are shorter than the longest.
         put("_growing", self._count_growing())
 
     def describe(self) -> dict[str, Any]:
@@ -123,7 +122,7 @@ class Retry:
         return _between(longest // 2 if self.jitter == "equal" else 0, longest, draw())
 
     def _longest_ns(self, attempt: int) -> int:
-        if self.backoff == "fixed":
+        if self.backoff == "fixed" or not self._delay_ns:
             return self._delay_ns
         if attempt > self._growing:
             return self._max_ns
@@ -199,12 +198,11 @@ class Retry:
     def _patient_function(self, fn: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(fn)
         def patient(*args: P.args, **kwargs: P.kwargs) -> T:
-            if (
-                current() is not None
-            ):  # this is blocking code inside a simulation, so a loop runs in virtual time
-                value: T = asyncio.run(self.call(_bound(fn, args, kwargs)))
-                return value
-            return self._block(_bound(fn, args, kwargs))
+            bound = _bound(fn, args, kwargs)
+            if current() is None or asyncio._get_running_loop() is not None:
+                return self._block(bound)
+            value: T = asyncio.run(self.call(bound))  # blocking code in a simulation: this loop is a virtual one
+            return value
 
         return patient
 

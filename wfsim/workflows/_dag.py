@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from wfsim.errors import CycleError, DesignError
 from wfsim.kernel import event, span
 from wfsim.workflows._execute import execute
+from wfsim.workflows._failure import note_once, origin_of
 from wfsim.workflows._naming import checked_name, did_you_mean
-from wfsim.workflows._policy import Policy, check_policy, origin_of, perform_under
+from wfsim.workflows._policy import Policy, check_policy, perform_under
 from wfsim.workflows._signature import takes
 
 if TYPE_CHECKING:
@@ -79,9 +80,8 @@ class DAGWorkflow:
         self._tasks: dict[str, Task] = {}
         self._agents = dict(agents or {})
         self._plan: _Plan | None = None
-        self._awaited: set[str] = (
-            set()
-        )  # names depended on before there was such a task; only asked, never walked
+        # Names that were depended on before there was such a task. Only asked, never walked.
+        self._awaited: set[str] = set()
         if isinstance(tasks, str):
             raise DesignError(
                 f"the tasks of a DAG come first; for its name write DAGWorkflow(name={tasks!r})"
@@ -284,10 +284,7 @@ class _Run:
         also = f"; failed too: {', '.join(failed[1:])}" if failed[1:] else ""
         left = f"; skipped: {', '.join(skipped)}" if skipped else ""
         note = f"dag {self._name!r} failed at task {failed[0]!r}{also}{left}"
-        if note not in getattr(
-            error, "__notes__", ()
-        ):  # an error that is raised again and again is told once
-            error.add_note(note)
+        note_once(error, note)
         return error
 
 

@@ -86,9 +86,3 @@ def perform_under(
         return perform(kind, design, name, fn, *args, attempt=number, cause=cause if again is None else again)
 
     return policy.run(attempt, design=design, name=name)
-
-
-def origin_of(error: BaseException) -> int | None:
-    """Give the index of the operation that failed with this error, also if a policy wrapped it; else None."""
-    index = cause_of(error)
-    return cause_of(error.__cause__) if index is None and error.__cause__ is not None else index

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from wfsim.errors import CompensationStuck, DesignError
 from wfsim.kernel import perform, span
 from wfsim.workflows._execute import execute
+from wfsim.workflows._failure import note_once, origin_of
 from wfsim.workflows._naming import checked_name, did_you_mean, name_of, unique
-from wfsim.workflows._policy import Policy, ThreeTries, check_policy, origin_of, perform_under
+from wfsim.workflows._policy import Policy, ThreeTries, check_policy, perform_under
 from wfsim.workflows._signature import takes
 
 if TYPE_CHECKING:
@@ -259,10 +260,7 @@ class _Run:
         compensated = ", ".join(name for name in undo if name not in undone) or "nothing"
         left = f"; left undone: {', '.join(undone)}" if undone else ""
         note = f"saga {self._saga.name!r} failed at step {failed.name!r}; compensated: {compensated}{left}"
-        if note not in getattr(
-            error, "__notes__", ()
-        ):  # an error that is raised again and again is told once
-            error.add_note(note)
+        note_once(error, note)
 
 
 def _takes_context(fn: Callable[..., Any], part: str) -> bool:

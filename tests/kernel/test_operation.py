@@ -1,0 +1,208 @@
+"""Operations: what is recorded, what leads to what, where faults strike."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from wfsim.errors import ReplyLost
+from wfsim.kernel import FaultPoint, Simulation, call, cause_of, event, fault_point, perform, sleep, span
+
+
+@dataclass
+class Strike:
+    """A fault that raises what it is told."""
+
+    error: BaseException | None
+    kind: str = "fail"
+
+    def describe(self):
+        return {"rule": 0}
+
+    async def strike(self, simulation, at):
+        await sleep(1)
+        if self.error is not None:
+            raise self.error
+
+
+@dataclass
+class AtPoint:
+    """A nemesis that strikes at one point."""
+
+    point: str
+    error: BaseException | None
+    asked: list[FaultPoint] = field(default_factory=list)
+
+    def ask(self, at):
+        self.asked.append(at)
+        return Strike(self.error) if at.point == self.point else None
+
+    def heal(self):
+        self.point = ""
+
+
+def run(main, nemesis=None):
+    simulation = Simulation(nemesis=nemesis)
+    outcome = simulation.run(main)
+    return outcome, simulation.recorder.history()
+
+
+async def charge(amount: int) -> str:
+    await sleep(2)
+    return f"charged {amount}"
+
+
+def test_perform_records_invoke_and_ok():
+    """An operation that returns has an invoke and an ok with its value and its times."""
+
+    async def main():
+        return await perform("step", "checkout", "charge", charge, 7)
+
+    outcome, history = run(main)
+    assert outcome.value == "charged 7"
+    invoke, ok = history
+    assert (invoke.type, invoke.kind, invoke.design, invoke.name, invoke.attempt) == (
+        "invoke",
+        "step",
+        "checkout",
+        "charge",
+        1,
+    )
+    assert (ok.type, ok.time_ns, ok.invoke, dict(ok.data)) == ("ok", 2_000_000_000, 0, {"value": "charged 7"})
+
+
+@pytest.mark.parametrize(
+    ("error", "type_", "effect"),
+    [
+        (ConnectionError("down"), "fail", None),
+        (ReplyLost("gone"), "info", "happened"),
+        (TimeoutError(), "info", "unknown"),
+        (asyncio.CancelledError(), "info", "unknown"),
+    ],
+)
+def test_the_outcome_of_an_operation_follows_its_error(error, type_, effect):
+    """A plain error is a failure; where the caller cannot know, the outcome is info."""
+
+    async def fails():
+        raise error
+
+    async def main():
+        with pytest.raises(type(error)):
+            await perform("step", "d", "s", fails)
+
+    _, history = run(main)
+    assert history[1].type == type_
+    assert history[1].data.get("effect") == effect
+
+
+def test_spans_are_parents_and_errors_name_their_causes():
+    """What happens inside a span has it as parent; an outer failure names the inner one as its cause."""
+
+    async def fails():
+        event("note", "inside")
+        raise ConnectionError("down")
+
+    async def main():
+        with span("saga", "checkout", "checkout") as saga:
+            await perform("step", "checkout", "charge", fails)
+        assert saga.index == 0
+
+    outcome, history = run(main)
+    saga, step, note, step_failed, saga_failed = history
+    assert (step.parent, note.parent, step_failed.parent) == (saga.index, step.index, saga.index)
+    assert saga_failed.invoke == saga.index
+    assert saga_failed.cause == step_failed.index
+    assert cause_of(outcome.error) == saga_failed.index
+
+
+@pytest.mark.parametrize("point", ["call", "reply"])
+def test_a_fault_strikes_before_the_call_or_before_the_reply(point):
+    """At "call" the effect does not happen, at "reply" it has; the fault is recorded and is the failure's cause."""
+    effects: list[str] = []
+
+    async def act():
+        effects.append("done")
+
+    async def main():
+        with pytest.raises(KeyError):
+            await perform("step", "d", "s", act)
+
+    nemesis = AtPoint(point, KeyError("injected"))
+    _, history = run(main, nemesis)
+    assert effects == ([] if point == "call" else ["done"])
+    invoke, fault, failed = history
+    assert (fault.kind, fault.name, fault.parent, fault.data["point"]) == ("fault", "fail", invoke.index, point)
+    assert failed.cause == fault.index
+    assert failed.time_ns == 1_000_000_000
+
+
+def test_a_fault_that_only_delays_lets_the_call_go_on():
+    """A strike that returns changes nothing but the time."""
+
+    async def main():
+        return await perform("step", "d", "s", charge, 1)
+
+    outcome, _ = run(main, AtPoint("call", None))
+    assert outcome.value == "charged 1"
+    assert outcome.duration_ns == 3_000_000_000
+
+
+def test_users_declare_fault_points_of_their_own():
+    """A point in the user's code is offered to the nemesis under its name."""
+
+    async def main():
+        await fault_point("between write and fsync", name="journal")
+
+    nemesis = AtPoint("", None)
+    run(main, nemesis)
+    assert [(at.point, at.name, at.process) for at in nemesis.asked] == [
+        ("between write and fsync", "journal", "main")
+    ]
+
+
+def test_outside_a_simulation_everything_does_nothing():
+    """On a plain asyncio loop perform is a call, spans and points are silent."""
+
+    async def main():
+        await fault_point("anything")
+        assert event("note", "nothing") is None
+        with span("saga", "d", "d") as it:
+            assert it.index is None
+        return await perform("step", "d", "s", quick, 3)
+
+    async def quick(x):
+        return x + 1
+
+    assert asyncio.run(main()) == 4
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_call_takes_any_kind_of_function(plain):
+    """Coroutine functions, plain functions, and lambdas that return a coroutine give their value."""
+
+    async def double(x):
+        return 2 * x
+
+    async def main():
+        return [await call(double, 1), await call(lambda x: double(x), 2), await call(lambda x: x + 1, 3)]
+
+    outcome = asyncio.run(main()) if plain else run(main)[0].value
+    assert outcome == [2, 4, 4]
+
+
+def test_concurrent_operations_keep_their_own_parents():
+    """Operations of tasks that run side by side do not become each other's children."""
+
+    async def flow(name):
+        with span("flow", name, name):
+            await sleep(1)
+            await perform("step", name, "s", sleep, 1)
+
+    async def main():
+        await asyncio.gather(flow("a"), flow("b"))
+
+    _, history = run(main)
+    flows = {op.name: op.index for op in history if op.kind == "flow" and op.type == "invoke"}
+    assert {op.design: op.parent for op in history if op.kind == "step" and op.type == "invoke"} == flows

@@ -1,0 +1,335 @@
+"""A simulation: outcomes, bounds, deadlocks, determinism, and a world that is put back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+import time
+import uuid
+
+import pytest
+
+from wfsim.errors import Deadlock, RealIOError
+from wfsim.kernel import Bounds, Simulation, current, effect, now, sleep, spawn, start_process
+
+
+def run(main, *args, **options):
+    """Run `main` in a fresh simulation."""
+    return Simulation(**options).run(main, *args)
+
+
+def test_the_outcome_is_the_value_or_the_error():
+    """A run that returns is "ok" with the value; one that raises is "error" with the exception itself."""
+
+    async def returns(x: int) -> int:
+        await sleep(3)
+        return x + 1
+
+    async def raises() -> None:
+        raise KeyError("gone")
+
+    good = run(returns, 1)
+    assert (good.name, good.value, good.error, good.duration_ns) == ("ok", 2, None, 3_000_000_000)
+    bad = run(raises)
+    assert (bad.name, bad.value) == ("error", None)
+    assert isinstance(bad.error, KeyError)
+
+
+def test_a_plain_function_runs_too():
+    """A main function that is not async runs as blocking code in virtual time."""
+
+    def main() -> float:
+        time.sleep(100)
+        return time.monotonic()
+
+    outcome = run(main)
+    assert outcome.value == 100.0
+
+
+def test_a_deadlock_ends_the_run_at_once_and_names_each_wait():
+    """Nothing scheduled, tasks waiting: the outcome lists what each waits for and the line of the user's code."""
+
+    async def consumer(queue: asyncio.Queue) -> None:
+        await queue.get()
+
+    async def main() -> None:
+        lock = asyncio.Lock()
+        await lock.acquire()
+        waiting = asyncio.create_task(consumer(asyncio.Queue()), name="consumer")
+        await asyncio.sleep(2)
+        spawn(lock.acquire())
+        await waiting
+
+    outcome = run(main)
+    assert outcome.name == "deadlock"
+    assert outcome.duration_ns == 2_000_000_000
+    told = {one.task: one for one in outcome.waiting}
+    assert told["consumer"].waits_for == "Queue.get"
+    assert told["consumer"].where.endswith("consumer")
+    assert "test_simulation.py:" in told["consumer"].where
+    assert told["main"].waits_for == "task 'consumer'"
+    assert any(one.waits_for == "Lock.acquire" for one in outcome.waiting)
+    assert "consumer waits for Queue.get" in "".join(outcome.error.__notes__)
+
+
+def test_timeouts_that_were_cancelled_do_not_delay_a_deadlock():
+    """A cancelled timer an hour ahead does not make the clock run there before the deadlock is seen."""
+
+    async def main() -> None:
+        async with asyncio.timeout(3600):
+            await asyncio.sleep(1)
+        await asyncio.get_running_loop().create_future()
+
+    outcome = run(main)
+    assert (outcome.name, outcome.duration_ns) == ("deadlock", 1_000_000_000)
+
+
+def test_virtual_time_has_a_bound():
+    """A run that would go on for ever ends at its bound of virtual time, by that name."""
+
+    async def main() -> None:
+        while True:
+            await asyncio.sleep(7)
+
+    outcome = run(main, bounds=Bounds(time_ns=100 * 10**9))
+    assert (outcome.name, outcome.duration_ns) == ("max_time", 100 * 10**9)
+
+
+def test_the_number_of_steps_has_a_bound():
+    """A run that takes too many steps ends as "max_steps", exactly at the bound."""
+
+    async def main() -> None:
+        while True:
+            await asyncio.sleep(1e-9)
+
+    outcome = run(main, bounds=Bounds(steps=25_000))
+    assert (outcome.name, outcome.steps) == ("max_steps", 25_000)
+
+
+@pytest.mark.parametrize("spin", ["sleep", "callbacks", "timers", "simpy"])
+def test_steps_without_progress_of_time_are_a_livelock(spin):
+    """Tasks, callbacks, zero timers and SimPy events that spin at one instant are all found out."""
+
+    async def main() -> None:
+        loop, env = asyncio.get_running_loop(), current().environment
+        if spin == "callbacks":
+
+            def again() -> None:
+                loop.call_soon(again)
+
+            again()
+        elif spin == "timers":
+
+            def tick() -> None:
+                loop.call_later(0, tick)
+
+            tick()
+        elif spin == "simpy":
+
+            def process():
+                while True:
+                    yield env.timeout(0)
+
+            env.process(process())
+        else:
+            while True:
+                await asyncio.sleep(0)
+        await asyncio.sleep(1)
+
+    outcome = run(main, bounds=Bounds(stalled_steps=5_000))
+    assert outcome.name == "livelock"
+    assert outcome.duration_ns == 0
+
+
+def test_a_task_that_refuses_to_be_cancelled_does_not_hang_the_end():
+    """Cleaning up after a run is bounded as well."""
+
+    async def stubborn() -> None:
+        while True:
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                pass
+
+    async def main() -> str:
+        task = asyncio.create_task(stubborn())
+        await asyncio.sleep(1)
+        assert not task.done()
+        return "done"
+
+    assert run(main).value == "done"
+
+
+def test_an_error_in_a_light_task_is_never_lost():
+    """A spawned coroutine that fails and that nobody awaits fails the run."""
+
+    async def fails() -> None:
+        raise OSError("unseen")
+
+    async def main() -> None:
+        spawn(fails())
+        await asyncio.sleep(1)
+
+    outcome = run(main)
+    assert outcome.name == "error"
+    assert isinstance(outcome.error, OSError)
+
+
+def test_everything_is_restored_after_a_run_and_after_an_error():
+    """time, random, uuid, asyncio's policy and functions are what they were, also after a failed run."""
+    before = (time.time, time.sleep, time.monotonic, os.urandom, uuid.uuid4, asyncio.sleep, asyncio.as_completed)
+    policy, state = asyncio.get_event_loop_policy(), random.getstate()
+
+    async def main() -> None:
+        random.random()
+        raise ValueError
+
+    for _ in range(2):
+        run(main)
+        after = (time.time, time.sleep, time.monotonic, os.urandom, uuid.uuid4, asyncio.sleep, asyncio.as_completed)
+        assert all(a is b for a, b in zip(before, after, strict=True))
+        assert asyncio.get_event_loop_policy() is policy
+        assert random.getstate() == state
+    assert abs(time.time() - 1893456000) > 1e6 or time.time() > 1893456000
+
+
+def test_a_simulation_runs_once():
+    """A second run of one object is refused: its clock and its history belong to the first."""
+
+    async def main() -> None:
+        pass
+
+    simulation = Simulation()
+    simulation.run(main)
+    with pytest.raises(RuntimeError, match="once"):
+        simulation.run(main)
+
+
+def test_a_simulation_inside_another_is_refused():
+    """Nesting is refused with a message that says what to do."""
+
+    async def main() -> None:
+        Simulation().run(main)
+
+    outcome = run(main)
+    assert "await" in str(outcome.error)
+
+
+def test_real_io_is_refused_with_the_cure():
+    """Opening a connection says that it cannot work and what to do instead."""
+
+    async def main() -> None:
+        await asyncio.open_connection("localhost", 80)
+
+    error = run(main).error
+    assert isinstance(error, RealIOError)
+    assert "fake" in str(error)
+
+
+def test_as_completed_and_wait_keep_one_order():
+    """Sets of tasks and futures have one order in every run, though asyncio keeps them in sets."""
+
+    async def job(i: int) -> int:
+        await asyncio.sleep(1)
+        return i
+
+    async def main() -> list[int]:
+        first = [await one for one in asyncio.as_completed([job(i) for i in range(20)])]
+        done, _ = await asyncio.wait([asyncio.create_task(job(i)) for i in range(20)])
+        return first + [task.result() for task in done]
+
+    runs = [run(main).value for _ in range(3)]
+    assert runs[0] == runs[1] == runs[2]
+    assert runs[0][:20] == list(range(20))
+
+
+PROGRAM = """
+import asyncio, random, uuid, os, time, sys
+from wfsim.kernel import Simulation, effect, start_process, sleep, spawn
+
+async def worker(i):
+    await asyncio.sleep(random.expovariate(1.0))
+    effect("work", {"id": str(uuid.uuid4()), "bytes": os.urandom(4), "time": time.time(), "i": i})
+    if random.random() < 0.2:
+        raise ValueError(i)
+
+async def main():
+    simulation_tasks = {asyncio.create_task(worker(i)) for i in range(30)}
+    done, _ = await asyncio.wait(simulation_tasks)
+    for task in done:
+        effect("done", task.get_name(), failed=task.exception() is not None)
+    process = start_process("other", worker, 99)
+    await sleep(0.01)
+    process.crash(restart_after=1)
+    try:
+        await process
+    except ValueError:
+        effect("failed")
+
+simulation = Simulation(seed=7)
+simulation.run(main)
+print(simulation.recorder.history().fingerprint())
+"""
+
+
+def fingerprint(python: str, hash_seed: str) -> str:
+    env = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [python, "-c", PROGRAM], env=env, capture_output=True, text=True, check=True, timeout=60
+    ).stdout.strip()
+
+
+def test_a_run_is_the_same_in_another_process_and_hash_seed():
+    """Same design and seed: the same history bytes, whatever PYTHONHASHSEED is."""
+    prints = {fingerprint(sys.executable, seed) for seed in ("0", "1", "4711")}
+    assert len(prints) == 1
+
+
+def test_the_trace_shows_each_step_of_each_task():
+    """With trace=True every resumption is listed with its time, its task and its line."""
+
+    async def main() -> None:
+        await asyncio.sleep(1)
+        await asyncio.sleep(2)
+
+    simulation = Simulation(trace=True)
+    simulation.run(main)
+    times = [time_ns for time_ns, task, _ in simulation.trace if task == "main"]
+    assert times == [0, 1_000_000_000, 3_000_000_000]
+    assert "test_simulation.py" in simulation.trace[1][2]
+
+
+def test_deadlock_is_raised_where_blocking_code_waits_for_ever():
+    """A thread that waits for a lock nobody releases is a deadlock, not a hang."""
+    import threading
+
+    def main() -> None:
+        lock = threading.Lock()
+        lock.acquire()
+        lock.acquire()
+
+    outcome = run(main)
+    assert outcome.name == "deadlock"
+    assert isinstance(outcome.error, Deadlock)
+
+
+def test_now_counts_from_the_start_of_the_run():
+    """now() is 0 at first and moves with the waits."""
+
+    async def main() -> tuple[float, float]:
+        first = now()
+        await sleep(0.25)
+        return first, now()
+
+    assert run(main).value == (0.0, 0.25)
+
+
+def test_current_is_none_outside():
+    """Outside a run there is no simulation, and facts go nowhere."""
+    assert current() is None
+    effect("nothing")
+    with pytest.raises(RuntimeError, match="inside a simulation"):
+        start_process("x", print)

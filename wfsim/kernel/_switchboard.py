@@ -1,0 +1,329 @@
+"""Simulated threads: code that blocks, each in a greenlet of its own, all in the one real thread of the run.
+
+Control passes to a thread from whoever switches it in (the hub, which runs the environment's queue, or a thread that
+starts another) and comes back when the thread waits or ends. `Parker` is the one way to wait; sleeping, locks and all
+else are built on it.
+"""
+
+from __future__ import annotations
+
+from _thread import get_ident
+from asyncio import _get_running_loop, _set_running_loop
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from greenlet import getcurrent, greenlet
+
+from wfsim.kernel._process import keep_for_ever
+from wfsim.kernel._threadstate import NO_LOCALS, ThreadLocals, free
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Context
+
+    from wfsim.kernel._environment import Environment, Timer
+
+FIRST_IDENT = 1 << 62  # no real thread has such an identifier
+
+active: Switchboard | None = None
+
+
+def here() -> Switchboard | None:
+    """The switchboard of the simulation that runs in this real thread."""
+    return active if active is not None and active.real_ident == get_ident() else None
+
+
+class SimThread:
+    """A simulated thread; the hub is one too.
+
+    Attributes:
+        ident: what `threading.get_ident` answers in it, the same in every run.
+        call: what it does.
+        context: the context in which it does it.
+        daemon: whether the end of the run waits for it.
+        alive: false when it has ended or crashed.
+        place: the greenlet to go on with: the carrier, or one that code running in the carrier made.
+        sentinel: a lock that is held as long as it lives, for those who join it.
+        timer: what will wake it at a time, if anything.
+        parker: what it waits with, if it waits for somebody.
+    """
+
+    __slots__ = (
+        "alive",
+        "call",
+        "carrier",
+        "context",
+        "daemon",
+        "ident",
+        "locals",
+        "parker",
+        "place",
+        "running_loop",
+        "sentinel",
+        "timer",
+    )
+
+    def __init__(self, ident: int, call: Callable[[], object], context: Context | None, *, daemon: bool) -> None:
+        self.ident = ident
+        self.call = call
+        self.context = context
+        self.daemon = daemon
+        self.alive = True
+        self.carrier: Any = None
+        self.place: Any = None
+        self.locals = NO_LOCALS
+        self.running_loop: Any = None
+        self.sentinel: Any = None
+        self.timer: Timer | None = None
+        self.parker: Parker | None = None
+
+
+class _Carrier(greenlet):
+    """Carries one thread after the other: making a greenlet costs ten times as much as switching to one."""
+
+    board: Switchboard
+    thread: SimThread
+
+    def run(self) -> None:
+        while True:
+            self.thread.call()
+            if not self.thread.alive:  # it crashed while it ran, and has only now come to its end
+                self.board.vanish()
+            self.board.end(self.thread)
+            self.parent.switch()
+
+
+class Parker:
+    """A place where a thread waits until somebody wakes it, or until a time."""
+
+    __slots__ = ("_board", "_late", "_parked", "thing", "thread", "what")
+
+    def __init__(self, board: Switchboard, what: str, thing: Any = None) -> None:
+        self._board = board
+        self._parked = False
+        self._late = False
+        self.what = what
+        self.thing = thing
+        self.thread = board.current
+
+    def park(self, deadline_ns: int | None = None) -> bool:
+        """Let others run until `wake` is called or the deadline has come; false if it was the deadline.
+
+        Raises:
+            Deadlock: this is the hub, and nothing is left that could wake it.
+        """
+        board = self._board
+        thread = self.thread = board.current
+        if not thread.alive:
+            board.vanish()
+        self._parked, self._late = True, False
+        timer = None if deadline_ns is None else board.environment.call_at(deadline_ns, self._expire)
+        if thread is board.root:
+            self._park_hub(timer)
+        else:
+            thread.timer, thread.parker = timer, self
+            board.leave(thread)
+            thread.timer = thread.parker = None
+        if timer is not None and not self._late:
+            timer.cancel()
+        return not self._late
+
+    def _park_hub(self, timer: Timer | None) -> None:
+        try:
+            self._board.environment.run_blocked(lambda: not self._parked)
+        except BaseException:
+            self._parked = False
+            if timer is not None:
+                timer.cancel()
+            raise
+
+    def wake(self) -> None:
+        """Let the thread go on, at this instant and after what is to happen already; nothing if it does not wait."""
+        if self._parked:
+            self._parked = False
+            if self.thread is not self._board.root:
+                environment = self._board.environment
+                environment.call_at(environment.now_ns, self._board.resume, self.thread)
+
+    def forget(self) -> None:
+        """Wake nobody any more."""
+        self._parked = False
+
+    def _expire(self) -> None:
+        if self._parked:
+            self._parked, self._late = False, True
+            if self.thread is not self._board.root:
+                self._board.resume(self.thread)
+
+
+class Switchboard:
+    """The simulated threads of one run, which of them runs, and who stands in line for what.
+
+    Attributes:
+        current: the thread whose code runs now.
+        root: the hub as a thread: coroutines and callbacks run in it.
+        threads: those that live, in the order in which they were started.
+        lines: for each thing that somebody waits for, the waiters, first come first.
+        locks: who holds a `Lock`.
+        rlocks: who holds an `RLock`, and how many times.
+        pools: the executors that the run uses.
+        outside: the locks that real threads outside of the simulation took during the run.
+        on_end: called with each thread that ends or crashes.
+        on_crash: called before that with each thread that crashes.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.real_ident = get_ident()
+        self.root = self.current = SimThread(self.real_ident, _nothing, None, daemon=False)
+        self.threads: dict[SimThread, None] = {}
+        self.lines: dict[Any, deque[Parker]] = {}
+        self.locks: dict[Any, SimThread] = {}
+        self.rlocks: dict[Any, tuple[SimThread, int]] = {}
+        self.outside: dict[Any, int] = {}
+        self.pools: Any = None
+        self.on_end: list[Callable[[SimThread], object]] = []
+        self.on_crash: list[Callable[[SimThread], object]] = []
+        self._words = ThreadLocals().words
+        self._idle: list[_Carrier] = []
+        self._next_ident = FIRST_IDENT
+
+    # -- starting and ending
+
+    def start(self, call: Callable[[], object], context: Context, *, daemon: bool = False) -> SimThread:
+        """Run `call` as a new thread. It runs at once, until it first waits; `call` must not raise."""
+        self._next_ident += 1
+        thread = SimThread(self._next_ident, call, context, daemon=daemon)
+        carrier = self._idle.pop() if self._idle else _Carrier()
+        carrier.board, carrier.thread, carrier.gr_context = self, thread, context
+        thread.carrier = thread.place = carrier
+        self.threads[thread] = None
+        self._enter(thread)
+        return thread
+
+    def end(self, thread: SimThread) -> None:
+        """A thread has come to its end."""
+        thread.alive = False
+        del self.threads[thread]
+        self._idle.append(thread.carrier)
+        thread.place = None
+        for tell in self.on_end:
+            tell(thread)
+
+    def bury(self, thread: SimThread) -> None:
+        """A thread has crashed: none of its code runs any more, not even a `finally` when the interpreter ends.
+
+        A thread that buries itself goes on until it next waits.
+        """
+        thread.alive = False
+        del self.threads[thread]
+        for kept in (thread, thread.carrier, thread.place):
+            keep_for_ever(kept)
+        if thread.timer is not None:
+            thread.timer.cancel()
+        if thread.parker is not None:
+            thread.parker.forget()
+            self._leave_line(thread.parker)
+        for tell in (*self.on_crash, *self.on_end):
+            tell(thread)
+
+    def close(self) -> None:
+        """Bury what still lives, and let the carriers go."""
+        for thread in list(self.threads):
+            self.bury(thread)
+        while self._idle:
+            self._idle.pop().throw()
+
+    # -- switching
+
+    def resume(self, thread: SimThread) -> None:
+        """Let a thread that waits go on."""
+        if thread.alive:
+            self._enter(thread)
+
+    def _enter(self, thread: SimThread) -> None:
+        words, outer = self._words, self.current
+        # asyncio keeps a pointer into the thread-locals, so: exchange those first, then set the running loop.
+        outer.running_loop = _get_running_loop()
+        outer.locals, words[:] = words[:], thread.locals
+        _set_running_loop(thread.running_loop)
+        thread.carrier.parent = getcurrent()
+        self.current = thread
+        try:
+            thread.place.switch()
+        finally:
+            self.current = outer
+            thread.running_loop = _get_running_loop()
+            thread.locals, words[:] = words[:], outer.locals
+            _set_running_loop(outer.running_loop)
+            if thread.place is None:
+                free(thread.locals)
+        if not outer.alive:
+            self.vanish()
+
+    def leave(self, thread: SimThread) -> None:
+        """Go back to who switched the current thread in; return when it is resumed."""
+        thread.place = getcurrent()
+        thread.carrier.parent.switch()
+
+    def vanish(self) -> None:
+        """Leave the current thread, which has crashed, for ever."""
+        keep_for_ever(getcurrent())
+        while True:
+            self.leave(self.current)
+
+    # -- waiting
+
+    def sleep(self, duration_ns: int) -> None:
+        """Wait in the current thread."""
+        thread, environment = self.current, self.environment
+        deadline_ns = environment.now_ns + duration_ns
+        if thread is self.root or not thread.alive:
+            Parker(self, "time.sleep").park(deadline_ns)
+            return
+        thread.timer = environment.call_at(deadline_ns, self.resume, thread)
+        self.leave(thread)
+        thread.timer = None
+
+    def stand_in_line(self, thing: Any, what: str, deadline_ns: int | None = None) -> bool:
+        """Wait until `next_in_line(thing)` names this thread; false if the deadline came first."""
+        if not self.current.alive:
+            self.vanish()
+        parker = Parker(self, what, thing)
+        self.lines.setdefault(thing, deque()).append(parker)
+        try:
+            return parker.park(deadline_ns)
+        finally:
+            self._leave_line(parker)
+
+    def next_in_line(self, thing: Any) -> SimThread | None:
+        """Wake the first who waits for `thing` and return it; None if nobody does."""
+        line = self.lines.get(thing)
+        if not line:
+            return None
+        parker = line[0]
+        self._leave_line(parker)
+        parker.wake()
+        return parker.thread
+
+    def _leave_line(self, parker: Parker) -> None:
+        line = self.lines.get(parker.thing)
+        if line and parker in line:
+            line.remove(parker)
+            if not line:
+                del self.lines[parker.thing]
+
+    def deadline(self, timeout_s: float | None) -> int | None:
+        """The time in nanoseconds at which a timeout that begins now is over."""
+        if timeout_s is None or timeout_s < 0:
+            return None
+        return self.environment.now_ns + nanoseconds(timeout_s)
+
+
+def nanoseconds(seconds: float) -> int:
+    """Seconds as whole nanoseconds; never zero for a wait that is not."""
+    return max(1, round(seconds * 1_000_000_000)) if seconds > 0 else 0
+
+
+def _nothing() -> None:
+    """The hub's code is not started here."""
