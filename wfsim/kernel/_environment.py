@@ -37,6 +37,8 @@ CURRENT_TASKS: dict[Any, Any] = asyncio.tasks._current_tasks  # type: ignore[att
 FOREVER_NS = 2**63
 _CHUNK_STEPS = 10_000
 _STALE_MIN = 128
+# Sleeps in seconds that the hot loop does itself; NaN, infinity, nothing and a hundred years are the task's.
+_SHORTEST, _LONGEST = 1e-9, 3e9
 
 
 class Bucket(deque[Any]):
@@ -466,9 +468,8 @@ class Environment(simpy.Environment):
                     item._fail(error)
                 else:
                     if wish.__class__ is float:
-                        delay = (wish * 1e9).__round__()
-                        if delay > 0:
-                            item._when = when = self._now + delay
+                        if _SHORTEST <= wish < _LONGEST:
+                            item._when = when = self._now + (wish * 1e9).__round__()
                             other = put(when, item)
                             if other is item:
                                 push(queue, when)

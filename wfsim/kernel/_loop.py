@@ -7,6 +7,7 @@ Source for the behaviour: the asyncio documentation and CPython's `asyncio.base_
 from __future__ import annotations
 
 import asyncio
+import math
 from asyncio import base_events, events, futures
 from asyncio.log import logger
 from collections import deque
@@ -150,6 +151,8 @@ class VirtualLoop(base_events.BaseEventLoop):
         """See asyncio. `when` is rounded to nanoseconds; a time to come is never rounded to now."""
         if when is None:
             raise TypeError("when cannot be None")
+        if when == math.inf:
+            return TimerHandle(when, callback, args, self, context)
         now = self.environment._now
         when_ns = round(when * NS_PER_SECOND)
         if when_ns <= now and when > now / NS_PER_SECOND:
@@ -162,6 +165,8 @@ class VirtualLoop(base_events.BaseEventLoop):
         """See asyncio. A positive delay is at least a nanosecond."""
         if delay is None:
             raise TypeError("delay must not be None")
+        if delay == math.inf:
+            return TimerHandle(delay, callback, args, self, context)
         now = self.environment._now
         when_ns = now + (max(1, round(delay * NS_PER_SECOND)) if delay > 0 else 0)
         return self._call_at_ns(when_ns, now / NS_PER_SECOND + delay, callback, args, context)
@@ -192,7 +197,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         return timer
 
     def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
-        self.environment.remove(handle._when_ns, handle)
+        self.environment.remove(getattr(handle, "_when_ns", -1), handle)
 
     # -- callbacks and tasks
 

@@ -12,6 +12,7 @@ A coroutine may yield to the run loop: a float (sleep that many seconds), None (
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import types
 from asyncio import base_tasks, coroutines, futures
@@ -254,6 +255,9 @@ class Driven:
                 self._throw(ValueError("Invalid delay: NaN (not a number)"))
             else:
                 self._loop._ready.append(self)
+            return
+        if delay == math.inf:
+            self._waits = _NEVER
             return
         environment = self._loop.environment
         self._when = when = environment.now_ns + max(1, round(delay * 1e9))
@@ -575,6 +579,18 @@ class LightTask(Driven):
         self._end()
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise error
+
+
+class _Never:
+    """The wait for nothing: it ends only by being cancelled."""
+
+    __slots__ = ()
+
+    def _forget(self, _task: Driven) -> bool:
+        return True
+
+
+_NEVER = _Never()
 
 
 class _DeferredSleep:
