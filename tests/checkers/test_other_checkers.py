@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import networkx as nx
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,13 +68,15 @@ def test_no_cycle_names_the_path():
     assert no_cycle(Recorder(lambda: 0).history()).valid == "unknown"
 
 
-@given(st.dictionaries(st.sampled_from("abcdef"), st.lists(st.sampled_from("abcdef"), max_size=4), max_size=6))
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.lists(st.sampled_from("abcdef"), max_size=4), max_size=6)
+)
 def test_cycles_are_those_that_networkx_finds(edges):
     """The checker's own search agrees with a graph library's, and its path is a path."""
     graph = nx.DiGraph([(name, other) for name, others in edges.items() for other in others])
     cycle = find_cycle(edges)
     assert bool(cycle) is not nx.is_directed_acyclic_graph(graph)
-    assert all(graph.has_edge(a, b) for a, b in zip(cycle, cycle[1:], strict=False))
+    assert all(graph.has_edge(a, b) for a, b in pairwise(cycle))
     assert not cycle or cycle[0] == cycle[-1]
 
 
@@ -124,7 +128,10 @@ def test_double_effect_after_a_lost_reply_says_so():
     recorder.complete("info", step, data={"error": "wfsim.errors.ReplyLost", "effect": "happened"})
     recorder.event("effect", "", "charge", "main", data={"key": 1})
     verdict = effect_at_most_once(recorder.history())
-    assert verdict.message == "effect 'charge' of 1 happened twice; the reply of 'charge' was lost after the first"
+    assert (
+        verdict.message
+        == "effect 'charge' of 1 happened twice; the reply of 'charge' was lost after the first"
+    )
 
 
 # -- completion --

@@ -6,15 +6,16 @@ The oracle is the world itself: what the steps and compensations did, written do
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from wfsim.checkers import (
-    completed,
     compensated_exactly_once,
     compensated_in_reverse,
+    completed,
     dependencies_respected,
     retried_as_policy,
 )
@@ -35,7 +36,9 @@ retries = st.one_of(
         factor=st.sampled_from([1, 1.5, 2]),
         max_delay=st.sampled_from(["100ms", "1s"]),
         jitter=st.sampled_from(["none", "full", "equal", "decorrelated"]),
-        retry_on=st.sampled_from([Exception, OSError, (ConnectionError, KeyError), lambda error: "down" in str(error)]),
+        retry_on=st.sampled_from(
+            [Exception, OSError, (ConnectionError, KeyError), lambda error: "down" in str(error)]
+        ),
     ),
 )
 names = [f"s{number}" for number in range(5)]
@@ -59,7 +62,12 @@ where = st.fixed_dictionaries(
 )
 places = st.sampled_from([*names, "s*", "s[34]"])
 faults = st.one_of(
-    st.builds(lambda place, error, options: fail(place, error=error, **options), places, st.sampled_from(ERRORS), where),
+    st.builds(
+        lambda place, error, options: fail(place, error=error, **options),
+        places,
+        st.sampled_from(ERRORS),
+        where,
+    ),
     st.builds(lambda place, options: delay(place, "5ms", **options), places, where),
     st.builds(lambda place, options: lose_reply(place, **options), places, where),
 )
@@ -105,9 +113,14 @@ def build(world, plan):
 
 
 @settings(deadline=None, max_examples=300)
-@given(plan=st.lists(steps, min_size=1, max_size=5), rules=st.lists(faults, max_size=5), seed=st.integers(0, 9))
+@given(
+    plan=st.lists(steps, min_size=1, max_size=5), rules=st.lists(faults, max_size=5), seed=st.integers(0, 9)
+)
 def test_verdicts_on_the_real_saga_are_those_of_the_world(plan, rules, seed):
-    """Whatever the saga and the faults: order and retries are right, and "exactly once" says what the world says."""
+    """Whatever the saga and the faults.
+
+    Order and retries are right, and "exactly once" says what the world says.
+    """
     world = World()
     saga = build(world, plan)
     simulation = Simulation(seed=seed, nemesis=Rules(rules))
@@ -173,13 +186,14 @@ class Textbook:
         }.get(self.bug, back)
 
     async def forward(self, name):
-        allowed = self.retry["attempts"] + {"tries once too often": 1, "tries once too seldom": -1}.get(self.bug, 0)
+        allowed = self.retry["attempts"] + {"tries once too often": 1, "tries once too seldom": -1}.get(
+            self.bug, 0
+        )
         cause = None
         for attempt in range(1, allowed + 1):
             try:
-                return await perform(
-                    "forward", "textbook", name, self.work, name, attempt=attempt, cause=cause
-                )
+                await perform("forward", "textbook", name, self.work, name, attempt=attempt, cause=cause)
+                return
             except ConnectionError as error:
                 cause = cause_of(error)
                 if attempt == allowed:
@@ -195,10 +209,8 @@ class Textbook:
             raise ConnectionError("down")
 
     async def undo(self, name, cause):
-        try:
+        with contextlib.suppress(OSError):
             await perform("compensate", "textbook", name, self.unwork, name, cause=cause)
-        except OSError:
-            pass
 
     async def unwork(self, name):
         await sleep(0.001)
@@ -210,10 +222,19 @@ def verdicts(design):
     simulation = Simulation()
     simulation.run(design.run)
     history = simulation.recorder.history()
-    return {check.__name__: check(history) for check in (compensated_in_reverse, compensated_exactly_once, retried_as_policy)}
+    return {
+        check.__name__: check(history)
+        for check in (compensated_in_reverse, compensated_exactly_once, retried_as_policy)
+    }
 
 
-POLICY = {"attempts": 3, "backoff": "exponential", "factor": 2.0, "delay_ns": 10_000_000, "retry_on": ["OSError"]}
+POLICY = {
+    "attempts": 3,
+    "backoff": "exponential",
+    "factor": 2.0,
+    "delay_ns": 10_000_000,
+    "retry_on": ["OSError"],
+}
 sizes = st.tuples(st.integers(1, 5), st.integers(0, 5)).filter(lambda pair: pair[1] <= pair[0])
 
 
@@ -239,7 +260,10 @@ def test_correct_textbook_saga_is_not_blamed(size, retry):
     ],
 )
 def test_planted_bug_in_the_way_back_is_found(bug, checker, least):
-    """Wherever the saga fails after `least` steps, the bug shows, and the right checker finds it; the other is silent."""
+    """Wherever the saga fails after `least` steps, the bug shows, and the right checker finds it.
+
+    The other is silent.
+    """
     for count in range(1, 6):
         for failing in range(least, count):
             found = verdicts(Textbook(count, failing, bug))
@@ -253,7 +277,9 @@ def test_planted_compensation_after_success_is_found():
     assert verdicts(Textbook(3, 9, "undoes after success"))["compensated_exactly_once"].valid is False
 
 
-@pytest.mark.parametrize("bug", ["tries once too often", "tries once too seldom", "waits too long", "does not wait"])
+@pytest.mark.parametrize(
+    "bug", ["tries once too often", "tries once too seldom", "waits too long", "does not wait"]
+)
 def test_planted_bug_in_the_retry_is_found(bug):
     """A retry that differs from its policy in count or wait is found, and nothing else is blamed."""
     for failing in range(3):
@@ -276,7 +302,7 @@ def test_planted_bug_in_the_retry_is_found(bug):
     st.integers(0, 9),
 )
 def test_verdicts_on_the_real_dag(plan, rules, seed):
-    """Whatever the DAG and the faults, no task starts early, each is retried as it should be, and all ends."""
+    """Whatever the DAG and the faults, no task starts early, retries are right, and all comes to an end."""
     world = World()
     world.done = {f"s{number}": 0 for number in range(len(plan))}
     dag = DAGWorkflow(
@@ -296,14 +322,16 @@ def test_verdicts_on_the_real_dag(plan, rules, seed):
     assert completed(history).valid is True
     skipped = [op.name for op in history.where(kind="skip")]
     failed = (history[-1].data or {}).get("failed", [])
-    assert {name for name, times in world.done.items() if times == 1} == set(world.done) - set(skipped) - set(failed)
+    assert {name for name, times in world.done.items() if times == 1} == set(world.done) - set(skipped) - set(
+        failed
+    )
     assert (outcome.name == "ok") is not bool(failed)
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(steps, min_size=2, max_size=5), st.integers(1, 40))
 def test_cancelled_saga_is_never_blamed_for_its_retries(plan, when):
-    """A saga that is cancelled at any moment compensates in order, and is not blamed for tries it could not make."""
+    """A saga cancelled at any moment compensates in order; it is not blamed for tries it could not make."""
     world = World()
     saga = build(world, plan)
 

@@ -9,7 +9,13 @@ from wfsim.history import Recorder
 
 MS = 1_000_000
 FIXED = {"attempts": 3, "backoff": "fixed", "delay_ns": 100 * MS, "retry_on": ["Exception"]}
-GROWING = {"attempts": 5, "backoff": "exponential", "delay_ns": 100 * MS, "factor": 2.0, "max_delay_ns": 300 * MS}
+GROWING = {
+    "attempts": 5,
+    "backoff": "exponential",
+    "delay_ns": 100 * MS,
+    "factor": 2.0,
+    "max_delay_ns": 300 * MS,
+}
 
 
 def story(  # a step tried with these outcomes, after these waits
@@ -105,9 +111,10 @@ def test_growing_waits_are_checked_one_by_one():
     verdict = retried_as_policy(story(["fail"] * 4 + ["ok"], wrong, GROWING))
     assert "the wait after try 2 was 100ms, its policy says 200ms" in verdict.message
     over = [100 * MS, 200 * MS, 400 * MS, 300 * MS]
-    assert "the wait after try 3 was 400ms, its policy says 300ms" in retried_as_policy(
-        story(["fail"] * 4 + ["ok"], over, GROWING)
-    ).message
+    assert (
+        "the wait after try 3 was 400ms, its policy says 300ms"
+        in retried_as_policy(story(["fail"] * 4 + ["ok"], over, GROWING)).message
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,7 +151,9 @@ def test_retry_of_what_is_not_retryable_is_found():
     policy = {**FIXED, "retry_on": ["ConnectionError"]}
     verdict = retried_as_policy(story(["fail", "ok"], [100 * MS], policy, error="ValueError"))
     assert verdict.valid is False
-    assert "was tried again after try 1 failed with ValueError: down, which is not retryable" in verdict.message
+    assert (
+        "was tried again after try 1 failed with ValueError: down, which is not retryable" in verdict.message
+    )
     subclass = story(["fail", "ok"], [100 * MS], policy, error="ConnectionResetError")
     assert retried_as_policy(subclass).valid is True
 
@@ -152,7 +161,10 @@ def test_retry_of_what_is_not_retryable_is_found():
 def test_giving_up_on_what_is_not_retryable_is_right():
     """One try is enough for an error that the policy does not name."""
     policy = {**FIXED, "retry_on": ["ConnectionError"]}
-    assert retried_as_policy(story(["fail"], policy=policy, error="ValueError", gave_up="not retryable")).valid is True
+    assert (
+        retried_as_policy(story(["fail"], policy=policy, error="ValueError", gave_up="not retryable")).valid
+        is True
+    )
     assert retried_as_policy(story(["fail"], policy=policy, error="ValueError", events=False)).valid is True
 
 
@@ -165,7 +177,10 @@ def test_giving_up_on_what_is_retryable_is_found():
 
 
 def test_errors_the_history_cannot_judge_are_left_alone():
-    """A predicate, or a type of the user's own beside a named one: the history does not tell, so nobody is blamed."""
+    """A predicate, or a type of the user's own beside a named one.
+
+    The history does not tell, so nobody is blamed.
+    """
     for policy in ({**FIXED, "retry_on": {"predicate": "f"}}, {**FIXED, "retry_on": ["shop.Down"]}):
         assert retried_as_policy(story(["fail", "ok"], [100 * MS], policy, error="shop.Off")).valid is True
         assert retried_as_policy(story(["fail"], policy=policy, error="shop.Off", events=False)).valid is True
@@ -184,7 +199,10 @@ def test_retry_before_the_end_is_found():
 
 def test_wrong_numbers_are_found():
     """Tries are numbered from 1 without gaps."""
-    assert "tries are numbered 1, 3" in retried_as_policy(story(["fail", "ok"], [100 * MS], numbers=[1, 3])).message
+    assert (
+        "tries are numbered 1, 3"
+        in retried_as_policy(story(["fail", "ok"], [100 * MS], numbers=[1, 3])).message
+    )
 
 
 def test_interrupted_retry_is_not_blamed():
@@ -196,7 +214,9 @@ def test_interrupted_retry_is_not_blamed():
     data = {"steps": [{"name": "charge", "compensatable": False, "retry": FIXED}]}
     saga = recorder.invoke("saga", "checkout", "checkout", "main", data=data)
     failed = recorder.complete("fail", recorder.invoke("forward", "checkout", "charge", "main", 1, saga))
-    recorder.event("retry", "checkout", "charge", "main", 1, saga, failed, {"policy": FIXED, "delay_ns": 100 * MS})
+    recorder.event(
+        "retry", "checkout", "charge", "main", 1, saga, failed, {"policy": FIXED, "delay_ns": 100 * MS}
+    )
     recorder.complete("info", saga, data={"error": "asyncio.exceptions.CancelledError"})
     assert retried_as_policy(recorder.history()).valid is True
 
@@ -209,7 +229,9 @@ def test_announced_try_that_never_came_is_found():
     saga = recorder.invoke("saga", "checkout", "checkout", "main", data=data)
     index = recorder.invoke("forward", "checkout", "charge", "main", 1, saga)
     failed = recorder.complete("fail", index, data={"error": "OSError"})
-    recorder.event("retry", "checkout", "charge", "main", 1, saga, failed, {"policy": FIXED, "delay_ns": 100 * MS})
+    recorder.event(
+        "retry", "checkout", "charge", "main", 1, saga, failed, {"policy": FIXED, "delay_ns": 100 * MS}
+    )
     recorder.complete("fail", saga, data={"error": "OSError"})
     assert retried_as_policy(recorder.history()).valid is False
 

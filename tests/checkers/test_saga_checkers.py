@@ -15,7 +15,8 @@ class Script:
 
     def begin(self, *steps, design="checkout", process="main"):
         declared = [
-            {"name": step.rstrip("-"), "compensatable": not step.endswith("-"), "retry": None} for step in steps
+            {"name": step.rstrip("-"), "compensatable": not step.endswith("-"), "retry": None}
+            for step in steps
         ]
         self.process = process
         self.design = design
@@ -201,7 +202,10 @@ def test_compensation_of_the_failed_step_is_found():
 def test_compensation_of_a_step_that_never_ran_is_found():
     """Nor has one that was not reached."""
     script = Script().begin("a", "pay", "ship").did("a").failed("pay").undid("ship", "a").end()
-    assert "'ship' was compensated although it never succeeded" in compensated_exactly_once(script.history).message
+    assert (
+        "'ship' was compensated although it never succeeded"
+        in compensated_exactly_once(script.history).message
+    )
 
 
 def test_compensation_before_success_is_found():
@@ -233,7 +237,7 @@ def test_step_without_compensation_may_stay():
 
 
 def test_stuck_compensation_is_told():
-    """A compensation that failed for good leaves its step behind, and the verdict says that the saga knows."""
+    """A compensation that failed for good leaves its step behind; the verdict says that the saga knows."""
     script = Script().begin("a", "b", "pay").did("a", "b").failed("pay")
     for _ in range(3):
         script.op("compensate", "b", "fail", error="OSError", message="no route")
@@ -249,7 +253,9 @@ def test_stuck_compensation_is_told():
 
 def test_swallowed_compensation_failure_is_told():
     """A saga that hides a failed compensation is worse; no option lets it pass."""
-    script = Script().begin("a", "pay").did("a").failed("pay").op("compensate", "a", "fail", error="OSError").end()
+    script = (
+        Script().begin("a", "pay").did("a").failed("pay").op("compensate", "a", "fail", error="OSError").end()
+    )
     verdict = compensated_exactly_once(script.history, allow_stuck=True)
     assert verdict.valid is False
     assert verdict.message.endswith("the saga does not say so")
@@ -280,7 +286,12 @@ def test_lost_reply_then_success_is_one_success():
 
 def test_timeout_leaves_a_doubt():
     """Whether a step that timed out took effect nobody knows, so neither does the checker."""
-    script = Script().begin("a", "pay").did("a").op("forward", "pay", "info", error="TimeoutError", effect="unknown")
+    script = (
+        Script()
+        .begin("a", "pay")
+        .did("a")
+        .op("forward", "pay", "info", error="TimeoutError", effect="unknown")
+    )
     verdict = compensated_exactly_once(script.undid("a").end().history)
     assert verdict.valid == "unknown"
     assert verdict.message == "saga checkout: 'pay' may have taken effect and was not compensated"
@@ -288,7 +299,12 @@ def test_timeout_leaves_a_doubt():
 
 def test_a_breach_outweighs_a_doubt():
     """What is certainly wrong is reported even beside what is uncertain."""
-    script = Script().begin("a", "pay").did("a").op("forward", "pay", "info", error="TimeoutError", effect="unknown")
+    script = (
+        Script()
+        .begin("a", "pay")
+        .did("a")
+        .op("forward", "pay", "info", error="TimeoutError", effect="unknown")
+    )
     assert compensated_exactly_once(script.end().history).valid is False
 
 

@@ -104,7 +104,7 @@ def test_the_start_is_the_date_inside():
     """The wall clock begins at the given date."""
 
     async def main():
-        return datetime.now().year  # noqa: DTZ005
+        return datetime.now().year
 
     assert simulate(main, start="2041-05-06T12:00:00+00:00").value == 2041
 

@@ -7,7 +7,16 @@ import asyncio
 import pytest
 
 from wfsim.errors import DesignError
-from wfsim.harness import Description, DesignTarget, Experiment, Factory, FunctionTarget, Target, run, target_of
+from wfsim.harness import (
+    Description,
+    DesignTarget,
+    Experiment,
+    Factory,
+    FunctionTarget,
+    Target,
+    run,
+    target_of,
+)
 from wfsim.workflows import DAGWorkflow, Saga
 
 

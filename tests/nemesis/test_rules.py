@@ -41,7 +41,12 @@ def strikes(rule, *points):
 
 def test_a_bare_rule_strikes_everywhere_but_in_compensations():
     """Without a selector a fault strikes each call, save compensations: they are spared unless named."""
-    assert strikes(fail(), at(), at(kind="task"), at(kind="call", name="x"), at(kind="compensate")) == [1, 1, 1, 0]
+    assert strikes(fail(), at(), at(kind="task"), at(kind="call", name="x"), at(kind="compensate")) == [
+        1,
+        1,
+        1,
+        0,
+    ]
     assert strikes(fail(on="compensate"), at(), at(kind="compensate")) == [0, 1]
     assert strikes(fail(on="*"), at(), at(kind="compensate")) == [1, 1]
 
@@ -61,11 +66,17 @@ def test_selectors_are_names_or_globs(field, fits, misses):
     value = fits[field]
     for pattern in (value, value[:2] + "*", "?" + value[1:], "*"):
         assert strikes(Rule(Fail(), **{option: pattern}), at(**fits)) == [True]
-    assert strikes(Rule(Fail(), **{option: value}), at(**misses), at(**{field: value.upper()})) == [False, False]
+    assert strikes(Rule(Fail(), **{option: value}), at(**misses), at(**{field: value.upper()})) == [
+        False,
+        False,
+    ]
 
 
 def test_faults_strike_where_they_are_at_home():
-    """A lost reply strikes at the reply, all else at the call; `point` says otherwise, also a point of the user's own."""
+    """A lost reply strikes at the reply, all else at the call.
+
+    `point` says otherwise, also a point of the user's own.
+    """
     call, reply, own = at(), at(point="reply"), at(point="persist")
     for make in (fail, delay, hang, crash):
         assert strikes(make(), call, reply, own) == [True, False, False]
@@ -105,7 +116,9 @@ def test_the_first_rule_that_strikes_answers():
 
 def test_matched_tells_a_rule_that_names_nothing():
     """A rule that speaks of no point of the run is found, however it was restricted otherwise."""
-    rules = Rules([fail("chrage"), fail("charge", attempts=9), fail("charge", design="signup"), fail("charge", count=1)])
+    rules = Rules(
+        [fail("chrage"), fail("charge", attempts=9), fail("charge", design="signup"), fail("charge", count=1)]
+    )
     for _ in range(3):
         rules.ask(at())
     assert rules.matched == (0, 3, 0, 3)
@@ -170,15 +183,21 @@ def test_a_point_that_no_rule_speaks_of_costs_next_to_nothing():
 
 distributions = st.one_of(
     st.integers(0, 10**15).map(lambda ns: constant(ns / 1e9)),
-    st.tuples(st.integers(0, 1000), st.integers(0, 1000)).map(lambda pair: uniform(f"{min(pair)}ms", f"{max(pair)}ms")),
+    st.tuples(st.integers(0, 1000), st.integers(0, 1000)).map(
+        lambda pair: uniform(f"{min(pair)}ms", f"{max(pair)}ms")
+    ),
     st.integers(1, 10**6).map(lambda us: exponential(f"{us}us")),
     st.tuples(st.integers(1, 10**6), st.floats(0.01, 3)).map(lambda pair: lognormal(f"{pair[0]}us", pair[1])),
-    st.lists(st.integers(0, 10**6), min_size=1, max_size=5).map(lambda ms: empirical([f"{one}ms" for one in ms])),
+    st.lists(st.integers(0, 10**6), min_size=1, max_size=5).map(
+        lambda ms: empirical([f"{one}ms" for one in ms])
+    ),
     st.just(empirical(["1s", "2s"], weights=[1, 2.5])),
 )
 names = st.one_of(st.none(), st.text(min_size=1, max_size=8))
 faults = st.one_of(
-    st.sampled_from([Fail(), Fail(KeyError), Fail(ConnectionError("down", 3)), Hang(), LoseReply(), Crash(), Crash("5s")]),
+    st.sampled_from(
+        [Fail(), Fail(KeyError), Fail(ConnectionError("down", 3)), Hang(), LoseReply(), Crash(), Crash("5s")]
+    ),
     distributions.map(Delay),
 )
 rules = st.builds(
@@ -187,7 +206,9 @@ rules = st.builds(
     design=names,
     step=names,
     on=names,
-    attempt=st.one_of(st.none(), st.integers(1, 9), st.lists(st.integers(1, 9), min_size=1), st.just(range(2, 9, 3))),
+    attempt=st.one_of(
+        st.none(), st.integers(1, 9), st.lists(st.integers(1, 9), min_size=1), st.just(range(2, 9, 3))
+    ),
     point=names,
     process=names,
     after=st.one_of(st.none(), st.integers(0, 10**6)),
@@ -225,7 +246,7 @@ def test_errors_of_the_users_own_come_back():
     """An error is named by its module and class; one that cannot be found says so."""
     rule = fail("x", error=json.JSONDecodeError("bad", "doc", 3))
     assert rule.describe()["fault"]["error"] == "json.decoder.JSONDecodeError"
-    with pytest.raises(DesignError, match="there is no exception 'shop.Declined'"):
+    with pytest.raises(DesignError, match=r"there is no exception 'shop\.Declined'"):
         fault_from_dict({"kind": "fail", "error": "shop.Declined"})
     with pytest.raises(DesignError, match="there is no exception 'int'"):
         fault_from_dict({"kind": "fail", "error": "int"})
@@ -246,7 +267,7 @@ def test_errors_of_the_users_own_come_back():
         (lambda: fail("x", attempts=[]), "attempts=[]"),
         (lambda: fail("x", attempts="first"), "attempts='first'"),
         (lambda: fail("x", attempts=True), "attempts=True"),
-        (lambda: fail("x", attempts=range(0, 3)), "attempts=range(0, 3)"),
+        (lambda: fail("x", attempts=range(3)), "attempts=range(0, 3)"),
         (lambda: fail("x", attempts=1.5), "attempts=1.5"),
         (lambda: fail("x", after="2s", before="1s"), "after 2s and before 1s can never strike"),
         (lambda: fail("x", probability=1.5), "probability=1.5 of a fault must be a number from 0 to 1"),
@@ -260,12 +281,27 @@ def test_errors_of_the_users_own_come_back():
         (lambda: delay("x", "soon"), "'soon'"),
         (lambda: Rules([Fail()]), "is no rule; write for example fail('charge')"),
         (lambda: Rule.from_dict({"step": "x"}), "names no fault"),
-        (lambda: Rule.from_dict({"fault": {"kind": "hang"}, "stepp": "x"}), "a rule has no 'stepp'; did you mean 'step'?"),
-        (lambda: Rule.from_dict({"fault": {"kind": "hng"}}), "'hng' is no kind of fault; did you mean 'hang'?"),
-        (lambda: fault_from_dict({"kind": "hang", "for": "1s"}), "fault 'hang' has no option 'for'; it has none"),
+        (
+            lambda: Rule.from_dict({"fault": {"kind": "hang"}, "stepp": "x"}),
+            "a rule has no 'stepp'; did you mean 'step'?",
+        ),
+        (
+            lambda: Rule.from_dict({"fault": {"kind": "hng"}}),
+            "'hng' is no kind of fault; did you mean 'hang'?",
+        ),
+        (
+            lambda: fault_from_dict({"kind": "hang", "for": "1s"}),
+            "fault 'hang' has no option 'for'; it has none",
+        ),
         (lambda: fault_from_dict({"kind": "delay"}), "fault 'delay' needs by"),
-        (lambda: fault_from_dict({"kind": "delay", "by": {"distribution": "pareto"}}), "there is no distribution 'pareto'"),
-        (lambda: fault_from_dict({"kind": "delay", "by": {"distribution": "uniform", "a": 1}}), "distribution 'uniform'"),
+        (
+            lambda: fault_from_dict({"kind": "delay", "by": {"distribution": "pareto"}}),
+            "there is no distribution 'pareto'",
+        ),
+        (
+            lambda: fault_from_dict({"kind": "delay", "by": {"distribution": "uniform", "a": 1}}),
+            "distribution 'uniform'",
+        ),
     ],
 )
 def test_wrong_rules_are_refused(build, message):

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
+
+# pytester throws away what an inner session imports; a kernel imported twice would patch the clock twice.
+import wfsim.checkers
+import wfsim.pytest_plugin._fixture
+import wfsim.pytest_plugin._scenarios
+import wfsim.report
+import wfsim.scenario
 
 DESIGN = """
 import asyncio
@@ -24,11 +33,26 @@ def shop(release=work):
 """
 
 
+ROOT = Path(wfsim.__file__).parent.parent
+QUIET = "ignore::pytest.PytestAssertRewriteWarning"
+
+
 @pytest.fixture
 def plugin_on() -> list[str]:
     """The arguments that load the plugin where its entry point is not installed."""
     installed = any(point.name == "wfsim" for point in entry_points(group="pytest11"))
-    return [] if installed else ["-p", "wfsim.pytest_plugin"]
+    return [] if installed else ["-p", "wfsim.pytest_plugin", "-W", QUIET]
+
+
+@pytest.fixture
+def installed(tmp_path_factory, monkeypatch) -> None:
+    """Let interpreters started from here find wfsim as if it were installed, entry point and all."""
+    site = tmp_path_factory.mktemp("site")
+    info = site / "wfsim_as_installed-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wfsim-as-installed\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[pytest11]\nwfsim = wfsim.pytest_plugin\n")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{site}")
 
 
 @pytest.fixture

@@ -178,20 +178,23 @@ def test_it(wfsim):
     result.assert_outcomes(passed=1)
 
 
-def test_the_plugin_can_be_switched_off(session) -> None:
+@pytest.mark.usefixtures("installed")
+def test_the_plugin_can_be_switched_off(pytester) -> None:
     """``-p no:wfsim`` leaves neither fixture nor option behind."""
-    result = session("def test_it(wfsim):\n    pass\n", "-p", "no:wfsim", "-p", "no:wfsim.pytest_plugin")
+    pytester.makepyfile("def test_it(wfsim):\n    pass\n")
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+    result = pytester.runpytest_subprocess("-p", "no:wfsim")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*fixture 'wfsim' not found"])
 
 
-def test_a_process_that_imports_everything_anew_tells_the_same(session, pytester, plugin_on) -> None:
+@pytest.mark.usefixtures("installed")
+def test_a_process_that_imports_everything_anew_tells_the_same(session, pytester) -> None:
     """A worker of a distributed session is a fresh interpreter: same test, same story, same seed."""
     here = session(f"def test_outage(wfsim):\n    assert wfsim.run(shop(), {OUTAGE}).ok\n")
-    there = pytester.runpytest_subprocess(*plugin_on, "-p", "no:cacheprovider")
+    there = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     assert _timeline(there) == _timeline(here) != []
 
 
 def _timeline(result: pytest.RunResult) -> list[str]:
-    lines = [line.rstrip() for line in result.outlines]
-    return lines[lines.index("   0.000s         shop starts") : lines.index("") or None][:3]
+    return [line.rstrip() for line in result.outlines if line[:6].strip(" ↯").startswith("0.")]

@@ -141,8 +141,8 @@ def test_the_directories_are_an_ini_option(session, files, pytester, ini, collec
     assert sorted(found) == sorted(collected)
 
 
-def test_an_error_of_the_design_itself_keeps_its_traceback(session, files, pytester) -> None:
-    """A scenario judges a run; a run whose error was not expected fails with the error's name in the story."""
+def test_an_error_of_the_design_itself_is_named(session, files, pytester) -> None:
+    """A run whose error was not expected fails with the error's name and message."""
     pytester.makepyfile(buggy="async def main():\n    return 1 / 0\n")
     files(scenarios__buggy="design: ../buggy.py:main\nexpect: [outcome: ok]\n")
     result = session()

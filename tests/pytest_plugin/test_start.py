@@ -38,7 +38,10 @@ def test_the_plugin_imports_nothing_heavy() -> None:
 
 def test_the_front_door_imports_nothing_heavy() -> None:
     """``import wfsim`` loads no room; a name loads what it needs."""
-    code = f"import sys, wfsim\nprint(sorted(set({HEAVY!r}) & set(sys.modules)))\nwfsim.Op\nprint('wfsim.kernel' in sys.modules)"
+    code = (
+        f"import sys, wfsim\nprint(sorted(set({HEAVY!r}) & set(sys.modules)))\n"
+        "wfsim.Op\nprint('wfsim.kernel' in sys.modules)"
+    )
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True

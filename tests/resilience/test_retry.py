@@ -56,7 +56,10 @@ def test_success_needs_one_try():
 
 
 def test_tries_until_it_works():
-    """Failures are passed over as long as tries are left; each try is an operation, caused by the failure before it."""
+    """Failures are passed over as long as tries are left.
+
+    Each try is an operation, caused by the failure before it.
+    """
     outcome, history = play(Retry(attempts=3, backoff="fixed", delay="1s"), Flaky(*down(2)))
     assert outcome.value == "worked"
     tries = history.where(type="invoke", kind="call", name="flaky")
@@ -65,7 +68,10 @@ def test_tries_until_it_works():
 
 
 def test_gives_up_after_the_last_try():
-    """RetriesExhausted says how often was tried and is raised from the last error; the history knows why it gave up."""
+    """RetriesExhausted says how often was tried and is raised from the last error.
+
+    The history knows why it gave up.
+    """
     outcome, history = play(Retry(attempts=3), Flaky(*down(9)))
     error = outcome.error
     assert isinstance(error, RetriesExhausted)
@@ -105,7 +111,10 @@ def test_what_is_not_retryable_is_raised_at_once():
     ],
 )
 def test_retry_on_chooses_the_failures(retry_on, error, retried):
-    """A type, several types, or a function decide; what tells of a wrong design or test is never tried again."""
+    """A type, several types, or a function decide.
+
+    What tells of a wrong design or test is never tried again.
+    """
     _, history = play(Retry(attempts=2, retry_on=retry_on), Flaky(error))
     assert (len(history.where(type="invoke")) == 2) is retried
 
@@ -169,7 +178,9 @@ def test_jitter_stays_in_its_range_and_fills_it(jitter):
 
 def test_same_seed_same_jitter():
     """Jitter comes from a stream of the run: the same seed gives the same waits, another seed others."""
-    runs = [waits(play(Retry(attempts=5, jitter="full"), Flaky(*down(9)), seed=seed)[1]) for seed in (1, 1, 2)]
+    runs = [
+        waits(play(Retry(attempts=5, jitter="full"), Flaky(*down(9)), seed=seed)[1]) for seed in (1, 1, 2)
+    ]
     assert runs[0] == runs[1] != runs[2]
 
 
@@ -188,7 +199,9 @@ def test_jitter_of_one_step_shifts_no_other():
     def waits_of_flaky(others):
         simulation = Simulation(seed=5)
         simulation.run(main, others)
-        return [op.data.get("delay_ns") for op in simulation.recorder.history().where(kind="retry", name="flaky")]
+        return [
+            op.data.get("delay_ns") for op in simulation.recorder.history().where(kind="retry", name="flaky")
+        ]
 
     assert waits_of_flaky([]) == waits_of_flaky(["a", "b"])
 
@@ -243,7 +256,10 @@ def test_decorator_on_a_coroutine_function():
 
 
 def test_decorator_on_a_plain_function():
-    """A decorated plain function stays plain: it blocks, in virtual time in a simulation and in real time elsewhere."""
+    """A decorated plain function stays plain.
+
+    It blocks, in virtual time in a simulation and in real time elsewhere.
+    """
 
     def make():
         calls = []
@@ -349,7 +365,9 @@ def test_decorating_a_value_is_refused():
 
 def test_description_holds_all_that_a_checker_needs():
     """`describe` is plain data: attempts, the waits in nanoseconds, and what is retried."""
-    assert Retry(attempts=2, delay="1s", factor=3, jitter="equal", retry_on=[OSError, DesignError]).describe() == {
+    assert Retry(
+        attempts=2, delay="1s", factor=3, jitter="equal", retry_on=[OSError, DesignError]
+    ).describe() == {
         "attempts": 2,
         "backoff": "exponential",
         "delay_ns": 1000 * MS,
@@ -358,5 +376,10 @@ def test_description_holds_all_that_a_checker_needs():
         "jitter": "equal",
         "retry_on": ["OSError", "wfsim.errors.DesignError"],
     }
-    described = Retry(backoff="fixed", retry_on=lambda error: True).describe()
-    assert described == {"attempts": 3, "backoff": "fixed", "delay_ns": 100 * MS, "retry_on": {"predicate": "<lambda>"}}
+    described = Retry(backoff="fixed", retry_on=lambda _: True).describe()
+    assert described == {
+        "attempts": 3,
+        "backoff": "fixed",
+        "delay_ns": 100 * MS,
+        "retry_on": {"predicate": "<lambda>"},
+    }

@@ -1,11 +1,14 @@
 """The DAG: as parallel as its dependencies allow, and no cycle gets in."""
 
+# ruff: noqa: ARG005 - what a lambda takes and calls is what these tests are about
+
 from __future__ import annotations
 
 import asyncio
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -47,7 +50,10 @@ def diamond(**options):
 
 
 def test_tasks_run_side_by_side():
-    """A task starts as soon as all it depends on has succeeded; the results come by name, in order of add_task."""
+    """A task starts as soon as all it depends on has succeeded.
+
+    The results come by name, in order of add_task.
+    """
     outcome, history = play(diamond())
     assert outcome.value == {"a": "A", "b": "B", "c": "C", "d": "BC"}
     assert list(outcome.value) == ["a", "b", "c", "d"]
@@ -87,17 +93,28 @@ def test_results_come_in_the_order_of_depends_on():
 
 def test_input_goes_to_the_tasks_that_depend_on_nothing():
     """A first task with one argument takes the input of the run; without an input the run does not begin."""
-    dag = DAGWorkflow([Task("fetch", run=lambda url: f"page of {url}"), Task("other", run=lambda: 0)], name="crawl")
+    dag = DAGWorkflow(
+        [Task("fetch", run=lambda url: f"page of {url}"), Task("other", run=lambda: 0)], name="crawl"
+    )
     assert play(dag, "home")[0].value == {"fetch": "page of home", "other": 0}
-    with pytest.raises(DesignError, match="task 'fetch' of dag 'crawl' takes an argument but depends on nothing"):
+    with pytest.raises(
+        DesignError, match="task 'fetch' of dag 'crawl' takes an argument but depends on nothing"
+    ):
         dag.execute()
     with pytest.raises(DesignError, match="takes one input at most"):
         dag.execute(1, 2)
 
 
 def test_failure_skips_what_depends_on_it_and_spares_the_rest():
-    """Dependants of a failed task never start; independent ones, running or still to come, run to their end."""
-    dag = diamond().add_task("e", func=waits(1), depends_on=["d"]).add_task("f", func=waits(1), depends_on=["c"])
+    """Dependants of a failed task never start.
+
+    Independent ones, running or still to come, run to their end.
+    """
+    dag = (
+        diamond()
+        .add_task("e", func=waits(1), depends_on=["d"])
+        .add_task("f", func=waits(1), depends_on=["c"])
+    )
     outcome, history = play(dag, faults=[fail("b", error=ConnectionError("down"))])
     assert type(outcome.error) is ConnectionError
     assert outcome.error.__notes__ == ["dag 'diamond' failed at task 'b'; skipped: d, e"]
@@ -155,7 +172,9 @@ def test_task_that_cancels_itself_has_failed():
     async def cancels():
         raise asyncio.CancelledError
 
-    dag = DAGWorkflow([Task("a", run=cancels), Task("b", run=lambda: 0, depends_on=["a"]), Task("c", run=waits(2))])
+    dag = DAGWorkflow(
+        [Task("a", run=cancels), Task("b", run=lambda: 0, depends_on=["a"]), Task("c", run=waits(2))]
+    )
 
     async def main():
         with pytest.raises(asyncio.CancelledError) as caught:
@@ -176,7 +195,9 @@ def test_agents_do_the_work_of_tasks_that_name_them():
 def test_missing_agent_is_named():
     """A DAG can be drawn without its agents, but not run."""
     dag = DAGWorkflow(name="review").add_task("analyze", agent="analyst")
-    with pytest.raises(DesignError, match="task 'analyze' of dag 'review' needs agent 'analyst'.*agents={'analyst'"):
+    with pytest.raises(
+        DesignError, match=r"task 'analyze' of dag 'review' needs agent 'analyst'.*agents={'analyst'"
+    ):
         dag.execute()
     close = DAGWorkflow(agents={"analyst": print}).add_task("analyze", agent="analist")
     with pytest.raises(DesignError, match="did you mean 'analyst'"):
@@ -210,8 +231,15 @@ def test_cycle_is_refused_with_its_own_path(edges, path):
 
 
 def test_task_that_closes_a_cycle_is_the_one_refused():
-    """A task may depend on one that comes later; the add_task that makes the circle raises, and leaves the DAG as it was."""
-    dag = DAGWorkflow().add_task("a", func=lambda: "A", depends_on=["c"]).add_task("b", func=lambda: "B", depends_on=["a"])
+    """A task may depend on one that comes later.
+
+    The add_task that makes the circle raises, and leaves the DAG as it was.
+    """
+    dag = (
+        DAGWorkflow()
+        .add_task("a", func=lambda: "A", depends_on=["c"])
+        .add_task("b", func=lambda: "B", depends_on=["a"])
+    )
     with pytest.raises(CycleError, match="a -> c -> b -> a"):
         dag.add_task("c", func=lambda: "C", depends_on=["b"])
     dag.add_task("c", func=lambda: "C")
@@ -234,7 +262,7 @@ def test_every_cycle_is_found_and_no_other(depends):
         DAGWorkflow(tasks)
     cycle = caught.value.cycle
     assert cycle[0] == cycle[-1]
-    assert all(after in edges[before] for before, after in zip(cycle, cycle[1:], strict=False))
+    assert all(after in edges[before] for before, after in pairwise(cycle))
 
 
 @pytest.mark.parametrize(
@@ -250,8 +278,14 @@ def test_every_cycle_is_found_and_no_other(depends):
         (lambda: Task("a", run=3), "task 'a' cannot be called: it is 3"),
         (lambda: Task("a", run=print, depends_on="b"), "write depends_on=['b']"),
         (lambda: Task("a", run=print, depends_on=["b", "b"]), "task 'a' depends on 'b' twice"),
-        (lambda: Task("a", run=lambda x: x, depends_on=["b", "c"]), "task 'a' takes 1 argument, but has 2 results"),
-        (lambda: Task("a", run=lambda x, y: x, depends_on=["b"]), "task 'a' takes 2 arguments, but has 1 result"),
+        (
+            lambda: Task("a", run=lambda x: x, depends_on=["b", "c"]),
+            "task 'a' takes 1 argument, but has 2 results",
+        ),
+        (
+            lambda: Task("a", run=lambda x, y: x, depends_on=["b"]),
+            "task 'a' takes 2 arguments, but has 1 result",
+        ),
         (lambda: Task("a", run=lambda x, y: x), "task 'a' takes 2 arguments, but has only an input"),
         (lambda: Task("a", run=print, retry="often"), "retry of task 'a' is 'often', which is no policy"),
         (
@@ -288,12 +322,17 @@ def test_networkx_is_not_imported_for_a_dag_without_back_references():
         "DAGWorkflow([Task('a', run=lambda: 0), Task('b', run=lambda: 0, depends_on=['a'])]).execute();"
         "print('networkx' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "False\n"
+    )
 
 
 def test_a_thousand_tasks_in_any_order_are_built_quickly():
-    """Building a long chain back to front, the worst order for the search for cycles, takes no noticeable time."""
+    """Building a chain back to front, the worst order for the search for cycles, takes no noticeable time."""
     begin = time.perf_counter()
-    dag = DAGWorkflow(Task(str(n), run=lambda: 0, depends_on=[str(n - 1)] if n else []) for n in reversed(range(1000)))
+    dag = DAGWorkflow(
+        Task(str(n), run=lambda: 0, depends_on=[str(n - 1)] if n else []) for n in reversed(range(1000))
+    )
     assert len(dag.tasks) == 1000
     assert time.perf_counter() - begin < 2

@@ -1,5 +1,7 @@
 """One design, three ways to run it: awaited in real time, awaited in a simulation, and blocking."""
 
+# ruff: noqa: PLW0108 - what a lambda takes and calls is what these tests are about
+
 from __future__ import annotations
 
 import asyncio
@@ -7,7 +9,7 @@ import time
 
 import pytest
 
-from wfsim.errors import DesignError
+from wfsim.errors import Deadlock, DesignError
 from wfsim.kernel import Simulation, current, effect, sleep
 from wfsim.nemesis import Rules, fail
 from wfsim.resilience import Retry
@@ -25,6 +27,13 @@ def block():
     return "blocked"
 
 
+def simulate(main):
+    outcome = Simulation().run(main)
+    if outcome.error:
+        raise outcome.error
+    return outcome.value
+
+
 def saga():
     return Saga().add_step(forward=wait).add_step(forward=block)
 
@@ -36,9 +45,11 @@ def dag():
 RESULTS = {"wait": "waited", "block": "blocked"}
 
 
-@pytest.mark.parametrize(("design", "value", "least"), [(saga(), RESULTS, 0.04), (dag(), {**RESULTS, "again": "blocked"}, 0.02)])
+@pytest.mark.parametrize(
+    ("design", "value", "least"), [(saga(), RESULTS, 0.04), (dag(), {**RESULTS, "again": "blocked"}, 0.02)]
+)
 def test_a_design_runs_in_real_time_on_a_plain_loop(design, value, least):
-    """On asyncio's own loop a design waits for real, blocking functions in threads, and nothing is simulated."""
+    """On asyncio's own loop a design waits for real, with blocking functions in threads."""
     begin = time.perf_counter()
     assert asyncio.run(design.run()) == value
     assert least * 0.9 <= time.perf_counter() - begin < 0.5
@@ -62,7 +73,7 @@ def test_saga_compensates_in_real_time():
 
     design = Saga().add_step(forward=wait, compensate=lambda: log.append("undo"))
     design.add_step(forward=down, retry=Retry(attempts=2, delay="1ms", jitter="full"))
-    with pytest.raises(Exception, match="down failed twice|down failed 2 times"):
+    with pytest.raises(Exception, match="down failed 2 times"):
         asyncio.run(design.run())
     assert log == ["charge", "charge", "undo"]
 
@@ -70,7 +81,11 @@ def test_saga_compensates_in_real_time():
 @pytest.mark.parametrize("design", [saga(), dag()])
 def test_execute_runs_in_virtual_time(design):
     """The blocking form needs no loop; inside it waits cost nothing; afterwards no simulation is left."""
-    slow = Saga().add_step("slow", forward=lambda: sleep(86_400)).add_step("design", forward=lambda: design.run())
+    slow = (
+        Saga()
+        .add_step("slow", forward=lambda: sleep(86_400))
+        .add_step("design", forward=lambda: design.run())
+    )
     begin = time.perf_counter()
     assert slow.execute()["design"] == design.execute()
     assert time.perf_counter() - begin < 2
@@ -86,7 +101,7 @@ def test_execute_takes_faults_and_a_seed():
 def test_execute_raises_how_a_simulation_ended():
     """A design that never ends is no value: the deadlock is raised."""
     design = Saga().add_step("stuck", forward=lambda: asyncio.Event().wait())
-    with pytest.raises(Exception, match="stuck|wait"):
+    with pytest.raises(Deadlock, match=r"waits|waiting"):
         design.execute()
 
 
@@ -122,9 +137,7 @@ def test_execute_in_a_coroutine_is_refused(simulated):
         dag().execute()
 
     with pytest.raises(DesignError, match=r"write: await dag\.run\(\)"):
-        if simulated:
-            raise Simulation().run(main).error
-        asyncio.run(main())
+        simulate(main) if simulated else asyncio.run(main())
 
 
 def test_design_nested_in_a_design():

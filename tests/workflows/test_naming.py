@@ -1,5 +1,7 @@
 """Steps without a name get a good one."""
 
+# ruff: noqa: PLW0108 - what a lambda takes and calls is what these tests are about
+
 from __future__ import annotations
 
 from functools import partial
@@ -64,7 +66,10 @@ def local_lambda_with_argument():
     ],
 )
 def test_name_comes_from_the_function(forward, name):
-    """A step is called as its function is; a lambda's as the one function that it calls; else by its number."""
+    """A step is called as its function is; a lambda's as the one function that it calls.
+
+    Else by its number.
+    """
     assert Saga().add_step(forward=forward).steps[0].name == name
 
 
@@ -74,4 +79,9 @@ def test_names_are_made_unique():
     for _ in range(3):
         saga.add_step(forward=charge_payment)
     saga.add_step(forward=lambda: None)
-    assert [step.name for step in saga.steps] == ["charge_payment", "charge_payment-2", "charge_payment-3", "step-4"]
+    assert [step.name for step in saga.steps] == [
+        "charge_payment",
+        "charge_payment-2",
+        "charge_payment-3",
+        "step-4",
+    ]

@@ -1,5 +1,7 @@
 """The saga: forward in order, back in reverse, and nothing left unsaid."""
 
+# ruff: noqa: ARG005, PLW0108 - what a lambda takes and calls is what these tests are about
+
 from __future__ import annotations
 
 import asyncio
@@ -33,7 +35,9 @@ class World:
 def three_steps(world, **options):
     saga = Saga("checkout")
     for name in ("reserve", "charge", "ship"):
-        saga.add_step(name, forward=world.does(name, name.upper()), compensate=world.does(f"un{name}"), **options)
+        saga.add_step(
+            name, forward=world.does(name, name.upper()), compensate=world.does(f"un{name}"), **options
+        )
     return saga
 
 
@@ -43,7 +47,7 @@ def play(saga, *args, faults=(), seed=0):
 
 
 def test_steps_run_in_order_and_give_their_results():
-    """A saga that succeeds runs its steps in the order of add_step, undoes nothing and returns results by name."""
+    """A saga that succeeds runs its steps in order, undoes nothing and returns results by name."""
     world = World()
     outcome, _ = play(three_steps(world))
     assert outcome.value == {"reserve": "RESERVE", "charge": "CHARGE", "ship": "SHIP"}
@@ -52,7 +56,10 @@ def test_steps_run_in_order_and_give_their_results():
 
 
 def test_compensates_in_reverse_order_of_success():
-    """What succeeded is undone last first; the failed step is not; the original error is raised, with a note."""
+    """What succeeded is undone last first; the failed step is not.
+
+    The original error is raised, with a note.
+    """
     world = World()
     outcome, history = play(three_steps(world), faults=[fail("ship", error=ConnectionError("down"))])
     assert world.log == ["reserve", "charge", "uncharge", "unreserve"]
@@ -108,7 +115,7 @@ def test_failed_compensation_is_tried_again():
 
 
 def test_stuck_compensation_is_reported_and_the_others_still_run():
-    """When a compensation fails for good the rest is undone all the same, and the error names what is left."""
+    """When a compensation fails for good the rest is undone; the error names what is left."""
     world = World()
     faults = [fail("ship", error=ConnectionError("down")), fail("charge", on="compensate")]
     outcome, history = play(three_steps(world), faults=faults)
@@ -144,7 +151,10 @@ def test_retry_wraps_a_step():
 
 
 def test_exhausted_retry_turns_the_saga_back():
-    """When the policy gives up, RetriesExhausted leaves the saga, chained to the last error; the cause is its last try."""
+    """When the policy gives up, RetriesExhausted leaves the saga, chained to the last error.
+
+    The cause is its last try.
+    """
     saga = three_steps(World(), retry=Retry(attempts=2))
     outcome, history = play(saga, faults=[fail("charge", error=ConnectionError("down"))])
     assert isinstance(outcome.error, RetriesExhausted)
@@ -251,7 +261,10 @@ def test_crash_runs_no_compensation():
 
 
 def test_steps_may_ask_for_the_context():
-    """A function with one argument gets the context: earlier results, the input and, on the way back, the error."""
+    """A function with one argument gets the context.
+
+    Earlier results, the input and, on the way back, the error.
+    """
     seen = []
 
     def charge(context):
@@ -261,7 +274,9 @@ def test_steps_may_ask_for_the_context():
     def release(context: Context):
         seen.append((context["reserve"], context.input, str(context.error)))
 
-    saga = Saga().add_step("reserve", forward=lambda: 7, compensate=release).add_step("charge", forward=charge)
+    saga = (
+        Saga().add_step("reserve", forward=lambda: 7, compensate=release).add_step("charge", forward=charge)
+    )
     play(saga, {"order": 1})
     assert seen == [(7, {"order": 1}, {"reserve": 7}, None), (7, {"order": 1}, "no money")]
 
@@ -298,7 +313,9 @@ def test_functions_of_every_kind_are_steps():
 
     saga = Saga()
     saga.add_step("a", forward=lambda: "plain").add_step("b", forward=coroutine)
-    saga.add_step("c", forward=lambda: coroutine()).add_step("d", forward=Thing().method).add_step("e", forward=Thing())
+    saga.add_step("c", forward=lambda: coroutine()).add_step("d", forward=Thing().method).add_step(
+        "e", forward=Thing()
+    )
     assert list(play(saga)[0].value.values()) == ["plain", "coroutine", "coroutine", "method", "object"]
 
 
@@ -317,7 +334,11 @@ def test_same_error_raised_twice_is_noted_once():
 
 def test_one_saga_serves_many_runs_at_once():
     """A saga object holds no state of its runs: a hundred of them run side by side."""
-    saga = Saga().add_step("echo", forward=lambda context: context.input).add_step("wait", forward=lambda: sleep(1))
+    saga = (
+        Saga()
+        .add_step("echo", forward=lambda context: context.input)
+        .add_step("wait", forward=lambda: sleep(1))
+    )
 
     async def main():
         return await asyncio.gather(*(saga.run(number) for number in range(100)))
@@ -332,7 +353,10 @@ def test_one_saga_serves_many_runs_at_once():
     [
         (lambda: Saga(""), "the name of a saga must be a text"),
         (lambda: Saga([]), "the name of a saga must be a text"),
-        (lambda: Saga("s").add_step("a", forward=None), "forward of step 'a' of saga 's' cannot be called: it is None"),
+        (
+            lambda: Saga("s").add_step("a", forward=None),
+            "forward of step 'a' of saga 's' cannot be called: it is None",
+        ),
         (
             lambda: Saga("s").add_step("a", forward=lambda a, b: 0),
             "forward of step 'a' of saga 's' takes 2 arguments; a step takes none, or one",
@@ -341,12 +365,21 @@ def test_one_saga_serves_many_runs_at_once():
             lambda: Saga("s").add_step("a", forward=print, compensate=lambda *, key: 0),
             "compensate of step 'a' of saga 's' needs key by keyword",
         ),
-        (lambda: Saga("s").add_step("a", forward=print).add_step("a", forward=print), "has a step 'a' already"),
-        (lambda: Saga("s").add_step("a", forward=print, retry=3), "retry of step 'a' of saga 's' is 3, which is no policy"),
+        (
+            lambda: Saga("s").add_step("a", forward=print).add_step("a", forward=print),
+            "has a step 'a' already",
+        ),
+        (
+            lambda: Saga("s").add_step("a", forward=print, retry=3),
+            "retry of step 'a' of saga 's' is 3, which is no policy",
+        ),
         (lambda: Saga("s").add_step("a", forward=print, retry=Retry), "which is no policy"),
         (lambda: Saga("s").add_step("a", forward=print, compensate_retry=Retry()), "add compensate="),
         (lambda: Saga("s").add_step("a", forward=print, compensate_unknown=True), "add compensate="),
-        (lambda: Saga("s").add_step(7, forward=print), "the name of a step of saga 's' must be a text, not 7"),
+        (
+            lambda: Saga("s").add_step(7, forward=print),
+            "the name of a step of saga 's' must be a text, not 7",
+        ),
     ],
 )
 def test_wrong_designs_are_refused_at_once(build, message):
@@ -357,7 +390,10 @@ def test_wrong_designs_are_refused_at_once(build, message):
 
 
 def test_coroutine_in_place_of_a_function_is_refused():
-    """`forward=charge()` is a common slip; the message tells the cure, and nobody is warned of the lost coroutine."""
+    """`forward=charge()` is a common slip.
+
+    The message tells the cure, and nobody is warned of the lost coroutine.
+    """
 
     async def charge():
         pass

@@ -10,7 +10,8 @@ from wfsim.checkers._runs import DesignRun, design_runs, end_of, error_of, times
 from wfsim.checkers._verdict import Findings, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence, Set
+    from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from wfsim.history import History, Span
 
@@ -59,7 +60,7 @@ class _Fate:
     tries: Sequence[Span]
     undoings: Sequence[Span]
     compensatable: bool
-    spared: Set[int]  # the calls that a fault struck before they did anything
+    spared: AbstractSet[int]  # the calls that a fault struck before they did anything
 
     @property
     def succeeded(self) -> bool:
@@ -98,13 +99,13 @@ def _happened(span: Span) -> bool:
     return span.outcome == "ok" or (span.outcome == "info" and span.result.get("effect") == "happened")
 
 
-def _spared(history: History) -> Set[int]:
+def _spared(history: History) -> AbstractSet[int]:
     """Find the calls that ended by a fault which struck before they began: these certainly did nothing."""
     faults = {op.index for op in history.where(kind="fault") if op.data.get("point") == "call"}
     return {op.invoke for op in history if op.invoke is not None and op.cause in faults}
 
 
-def _fates(run: DesignRun, spared: Set[int]) -> list[_Fate]:
+def _fates(run: DesignRun, spared: AbstractSet[int]) -> list[_Fate]:
     declared, forwards, compensations = run.declared(), run.by_name("forward"), run.by_name("compensate")
     names = dict.fromkeys((*declared, *forwards, *compensations))
     return [
@@ -176,7 +177,7 @@ def _judge_way_back(run: DesignRun, fate: _Fate, findings: Findings, *, allow_st
         findings.breach(f"{run.title}: {fate.name!r} was compensated although it never succeeded", *shown)
     elif fate.undone and fate.succeeded and fate.undoings[0].index < _success(fate.tries):
         findings.breach(f"{run.title}: {fate.name!r} was compensated before it succeeded", *shown)
-    elif not fate.undone and fate.compensatable:
+    elif not fate.undone and fate.compensatable and (fate.took_effect or fate.may_stand):
         _judge_left_behind(run, fate, findings, allow_stuck=allow_stuck)
 
 
@@ -191,7 +192,7 @@ def _judge_left_behind(run: DesignRun, fate: _Fate, findings: Findings, *, allow
     elif fate.took_effect:
         message = f"{run.title}: {fate.name!r} took effect, its reply was lost, and it was never compensated"
         findings.breach(message, *shown)
-    elif fate.may_stand:
+    else:
         findings.doubt(f"{run.title}: {fate.name!r} may have taken effect and was not compensated", *shown)
 
 
@@ -201,6 +202,8 @@ def _judge_stuck(run: DesignRun, fate: _Fate, findings: Findings, *, allow_stuck
     said = fate.name in (run.whole.result.get("undone") or ())
     if fate.may_be_undone:
         findings.doubt(f"{run.title}: {fate.name!r} may be left undone; its compensation was cut off", *shown)
+    elif not fate.took_effect:
+        findings.doubt(f"{run.title}: {fate.name!r} may have taken effect; its compensation failed", *shown)
     elif not (said and allow_stuck):
         told = "the saga reports it as stuck" if said else "the saga does not say so"
         failed = f"its compensation failed {times(len(fate.undoings))}, with {error_of(last)}"

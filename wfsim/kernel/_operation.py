@@ -11,7 +11,8 @@ import asyncio
 from contextlib import suppress
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
-from inspect import isawaitable, iscoroutinefunction
+from inspect import CO_COROUTINE, isawaitable, iscoroutinefunction
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from wfsim.errors import ReplyLost
@@ -70,10 +71,17 @@ async def call(fn: Callable[..., Any], *args: Any) -> Any:
     A coroutine function is awaited. Any other function may block: in a simulation it runs as a simulated
     thread, elsewhere in a real one (`asyncio.to_thread`). An awaitable that it returns is awaited too.
     """
-    if iscoroutinefunction(fn):
+    if _is_async(fn):
         return await fn(*args)
     value = await asyncio.to_thread(fn, *args)
     return await value if isawaitable(value) else value
+
+
+def _is_async(fn: Callable[..., Any]) -> bool:
+    # A plain function is looked at directly: inspect takes its time, and every step of every saga passes here.
+    if fn.__class__ is FunctionType:
+        return bool(fn.__code__.co_flags & CO_COROUTINE) or iscoroutinefunction(fn)  # type: ignore[attr-defined]
+    return iscoroutinefunction(fn)
 
 
 def cause_of(error: BaseException) -> int | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import getcurrent, greenlet
 
 from wfsim.kernel._process import keep_for_ever
-from wfsim.kernel._threadstate import NO_LOCALS, ThreadLocals, free
+from wfsim.kernel._threadstate import KEYED, Locals, pointers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ class SimThread:
         self.alive = True
         self.carrier: Any = None
         self.place: Any = None
-        self.locals = NO_LOCALS
+        self.locals: list[int] = []
         self.running_loop: Any = None
         self.sentinel: Any = None
         self.timer: Timer | None = None
@@ -83,6 +83,7 @@ class _Carrier(greenlet):
 
     board: Switchboard
     thread: SimThread
+    locals: Locals
 
     def run(self) -> None:
         while True:
@@ -184,7 +185,8 @@ class Switchboard:
         self.pools: Any = None
         self.on_end: list[Callable[[SimThread], object]] = []
         self.on_crash: list[Callable[[SimThread], object]] = []
-        self._words = ThreadLocals().words
+        self._words = pointers()
+        self.root.locals = self._words[:]
         self._idle: list[_Carrier] = []
         self._next_ident = FIRST_IDENT
 
@@ -194,12 +196,18 @@ class Switchboard:
         """Run `call` as a new thread. It runs at once, until it first waits; `call` must not raise."""
         self._next_ident += 1
         thread = SimThread(self._next_ident, call, context, daemon=daemon)
-        carrier = self._idle.pop() if self._idle else _Carrier()
-        carrier.board, carrier.thread, carrier.gr_context = self, thread, context
+        carrier = self._idle.pop() if self._idle else self._new_carrier()
+        carrier.thread, carrier.gr_context = thread, context
+        thread.locals = carrier.locals.pointers
         thread.carrier = thread.place = carrier
         self.threads[thread] = None
         self._enter(thread)
         return thread
+
+    def _new_carrier(self) -> _Carrier:
+        carrier = _Carrier()
+        carrier.board, carrier.locals = self, Locals()
+        return carrier
 
     def end(self, thread: SimThread) -> None:
         """A thread has come to its end."""
@@ -242,22 +250,27 @@ class Switchboard:
             self._enter(thread)
 
     def _enter(self, thread: SimThread) -> None:
-        words, outer = self._words, self.current
+        words, outer, carrier = self._words, self.current, thread.carrier
         # asyncio keeps a pointer into the thread-locals, so: exchange those first, then set the running loop.
         outer.running_loop = _get_running_loop()
-        outer.locals, words[:] = words[:], thread.locals
+        if KEYED:
+            outer.locals = words[:]
+        words[:] = thread.locals
         _set_running_loop(thread.running_loop)
-        thread.carrier.parent = getcurrent()
+        carrier.parent = getcurrent()
         self.current = thread
         try:
             thread.place.switch()
         finally:
             self.current = outer
-            thread.running_loop = _get_running_loop()
-            thread.locals, words[:] = words[:], outer.locals
+            if thread.place is not None:
+                thread.running_loop = _get_running_loop()
+            if KEYED:
+                thread.locals = carrier.locals.pointers = words[:]
+            words[:] = outer.locals
             _set_running_loop(outer.running_loop)
             if thread.place is None:
-                free(thread.locals)
+                carrier.locals = carrier.locals.unused()
         if not outer.alive:
             self.vanish()
 

@@ -51,7 +51,8 @@ def fresh_context() -> Context:
 def _inherit(process: Any, parent: int | None) -> None:
     if process is not None:
         PROCESS.set(process)
-    _PARENT.set(parent)
+    if parent is not None:
+        _PARENT.set(parent)
 
 
 # -- sleeping

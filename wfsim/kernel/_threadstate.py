@@ -1,10 +1,10 @@
 """What CPython keeps once per real thread and every simulated thread needs for itself: its thread-locals.
 
-All simulated threads run in one real thread. Up to Python 3.12 a `threading.local` finds its values in the dict of
-the real thread's state; from 3.13 on the state holds a key instead, and a sentinel whose end frees the values. Both
-are pointers that CPython makes anew where it finds none. Exchanging them at each switch gives every simulated thread
-its own values of every `threading.local`, also of those made before the run, in C, or by asyncio itself (the current
-event loop).
+All simulated threads run in one real thread. Up to Python 3.12 a `threading.local` finds its values in the dict
+of the real thread's state; from 3.13 on the state holds a key instead, and a sentinel whose end frees the values;
+CPython makes both anew where it finds none. All these are pointers. Exchanging them at each switch gives every
+simulated thread its own values of every `threading.local`, also of those made before the run, in C, or by asyncio
+(the current event loop).
 
 Where in the state the pointers lie is found out, not assumed, and tried out once before it is used.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import threading
+from typing import Any
 
 _WORD = ctypes.sizeof(ctypes.c_size_t)
 _WORDS_TO_SEARCH = 64
@@ -37,38 +38,53 @@ def _find() -> tuple[int, int]:
 
 
 _OFFSET, _SIZE = _find()
-_Pointers = ctypes.c_size_t * _SIZE
-NO_LOCALS = [0] * _SIZE
+_Pointers: Any = ctypes.c_size_t * _SIZE
+
+KEYED = _SIZE > 1
+"""Whether CPython makes and changes the pointers itself, so that they must be read when a thread leaves."""
 
 
-class ThreadLocals:
-    """The thread-locals of the real thread that makes this object.
+def pointers() -> Any:
+    """The pointers of the real thread that asks; `pointers()[:]` are those in use."""
+    _state_dict()  # makes the dict, if there is none yet
+    return _Pointers.from_address(_state() + _OFFSET)
 
-    `words[:]` are its pointers. Who takes them out owns them, and either puts them back or calls `free`.
+
+class Locals:
+    """The thread-locals of a simulated thread.
+
+    Attributes:
+        pointers: what to put into the thread state while the thread runs.
     """
 
+    __slots__ = ("_values", "pointers")
+
     def __init__(self) -> None:
-        self.words = _Pointers.from_address(_state() + _OFFSET)
+        self._values: dict[str, Any] = {}
+        self.pointers = [0] * _SIZE if KEYED else [id(self._values)]
 
-
-def free(pointers: list[int]) -> None:
-    """Let go of thread-locals that are not in use any more."""
-    for pointer in pointers:
-        if pointer:
-            _let_go(pointer)
+    def unused(self) -> Locals:
+        """These if nothing was kept in them, else new ones; the old ones are let go."""
+        if not KEYED:
+            return Locals() if len(self._values) > 1 else self  # asyncio notes there that no loop runs
+        for number, pointer in enumerate(self.pointers):
+            if pointer:
+                self.pointers[number] = 0
+                _let_go(pointer)
+        return self
 
 
 def _try_out() -> None:
-    probe, words = threading.local(), ThreadLocals().words
+    probe, words, other = threading.local(), pointers(), Locals()
     probe.value = 1
     own = words[:]
-    words[:] = NO_LOCALS
-    other = hasattr(probe, "value")
+    words[:] = other.pointers
+    shared = hasattr(probe, "value")
     probe.value = 2
-    others = words[:]
+    other.pointers = words[:]
     words[:] = own
-    free(others)
-    if other or probe.value != 1:
+    other.unused()
+    if shared or probe.value != 1:
         raise ImportError(
             "wfsim cannot find the thread-locals of this Python interpreter; it runs on CPython 3.11 to 3.13"
         )

@@ -37,8 +37,9 @@ class Delay:
     point: ClassVar[str] = "call"
 
     def __post_init__(self) -> None:
-        if not callable(getattr(self.by, "sample_ns", None)):
-            object.__setattr__(self, "by", constant(self.by))  # refuses what is no duration
+        by: Any = self.by
+        if not callable(getattr(by, "sample_ns", None)):
+            object.__setattr__(self, "by", constant(by))  # refuses what is no duration
 
     def describe(self) -> dict[str, Any]:
         """Give the fault as plain data; lengths of time are texts."""

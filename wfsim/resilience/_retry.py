@@ -199,9 +199,10 @@ class Retry:
         @functools.wraps(fn)
         def patient(*args: P.args, **kwargs: P.kwargs) -> T:
             bound = _bound(fn, args, kwargs)
-            if current() is None or asyncio._get_running_loop() is not None:
+            if current() is None or _inside_loop():
                 return self._block(bound)
-            value: T = asyncio.run(self.call(bound))  # blocking code in a simulation: this loop is a virtual one
+            # Blocking code in a simulation: a loop that it runs is a virtual one.
+            value: T = asyncio.run(self.call(bound))
             return value
 
         return patient
@@ -216,6 +217,14 @@ class Retry:
                 delay_ns = self._go_on(error, number, delay_ns, "", getattr(fn, "__name__", ""), None)
             time.sleep(delay_ns / NS_PER_SECOND)  # noqa: TID251 - outside a simulation time is real
             number += 1
+
+
+def _inside_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _bound(fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], T]:

@@ -12,7 +12,7 @@ from wfsim.harness import Description, Factory, Target, target_of
 from wfsim.resilience import Retry
 from wfsim.scenario._inline import DagSpec, InlineTarget, SagaSpec, ServiceSpec, StepSpec, TaskSpec, Timeout
 from wfsim.scenario._plugins import plugins
-from wfsim.scenario._problems import Problems, Wrong, Wrongs, nearest, unknown
+from wfsim.scenario._problems import Collected, Problems, Wrong, Wrongs, nearest, unknown
 from wfsim.scenario._reference import load_error, load_reference
 from wfsim.scenario._validate import (
     DistributionField,
@@ -46,26 +46,31 @@ def _read_retry(value: Any, info: ValidationInfo) -> Retry | None:
     """Make a Retry from its own options; a bare number is the number of attempts."""
     if value is None:
         return None
-    options = read_options(Retry, value)
-    if "retry_on" in options:
-        options["retry_on"] = _read_errors(options["retry_on"], (info.context or {})["folder"])
+    collected = Collected()
+    errors: tuple[type[Exception], ...] = ()
+    if isinstance(value, dict) and "retry_on" in value:
+        with collected.at(("retry_on",)):
+            errors = _read_errors(value["retry_on"], (info.context or {})["folder"])
+        value = {key: option for key, option in value.items() if key != "retry_on"}
+    options: dict[str, Any] = {}
+    with collected.at():
+        options = read_options(Retry, value)
+    collected.raise_if_any()
     try:
-        return Retry(**options)
+        return Retry(**options, **({"retry_on": errors} if errors else {}))
     except (WfsimError, TypeError, ValueError) as error:
         raise Wrong(str(error)) from error
 
 
 def _read_errors(value: Any, folder: FilePath) -> tuple[type[Exception], ...]:
-    names = value if isinstance(value, list) else [value]
-    found, wrongs = [], []
-    for name in names:
-        try:
+    if not isinstance(value, list):
+        return (load_error(value, folder),)
+    collected = Collected()
+    found = []
+    for number, name in enumerate(value):
+        with collected.at((number,)):
             found.append(load_error(name, folder))
-        except Wrong as wrong:
-            wrong.at = ("retry_on", *wrong.at)
-            wrongs.append(wrong)
-    if wrongs:
-        raise Wrongs(wrongs)
+    collected.raise_if_any()
     return tuple(found)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-from contextlib import contextmanager
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,15 +11,13 @@ from pydantic import Field, PlainValidator
 from wfsim.errors import DesignError, InjectedFault, WfsimError
 from wfsim.nemesis import Crash, Delay, Fail, Hang, LoseReply, Rule
 from wfsim.scenario._plugins import plugins
-from wfsim.scenario._problems import Problems, Wrong, Wrongs, unknown
+from wfsim.scenario._problems import Collected, Problems, Wrong, Wrongs, unknown
 from wfsim.scenario._reference import load_error, reference_to
 from wfsim.scenario._validate import DurationNs, Name, Part, Probability, read_options, shown, validate
 from wfsim.scenario._values import distribution_to_data, read_attempt, read_distribution
 from wfsim.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from wfsim.harness import Description
     from wfsim.scenario._yaml import Path
 
@@ -67,7 +64,7 @@ def fault_from_data(entry: Any, folder: FilePath = _HERE, known: Description | N
     """
     if not isinstance(entry, dict):
         raise Wrong(f"expected a fault such as 'fail: ConnectionError', got {shown(entry)}", allowed=_KINDS)
-    collected = _Collected()
+    collected = Collected()
     with collected.at():
         kind = _kind_of(entry)
         with collected.at((kind,)):
@@ -88,26 +85,6 @@ def fault_to_data(rule: Rule, folder: FilePath = _HERE) -> dict[str, Any]:
         where["attempt"] = list(rule.attempt)
     entry: dict[str, Any] = {rule.fault.kind: _options_to_data(rule.fault, folder)}
     return {**entry, "at": where} if where else entry
-
-
-class _Collected:
-    """Collects the problems of one entry, so that its parts do not hide each other's."""
-
-    def __init__(self) -> None:
-        self.wrongs: list[Wrong] = []
-
-    @contextmanager
-    def at(self, path: Path = ()) -> Iterator[None]:
-        try:
-            yield
-        except (Wrong, Wrongs) as error:
-            for wrong in error.all if isinstance(error, Wrongs) else (error,):
-                wrong.at = (*path, *wrong.at)
-                self.wrongs.append(wrong)
-
-    def raise_if_any(self) -> None:
-        if self.wrongs:
-            raise Wrongs(self.wrongs)
 
 
 def _kind_of(entry: dict[str, Any]) -> str:

@@ -61,6 +61,28 @@ class Wrongs(ValueError):
         super().__init__("; ".join(wrong.problem for wrong in self.all))
 
 
+class Collected:
+    """Collects the problems of one value, so that its parts do not hide each other's."""
+
+    def __init__(self) -> None:
+        self.wrongs: list[Wrong] = []
+
+    @contextmanager
+    def at(self, path: Path = ()) -> Iterator[None]:
+        """Note what the block finds wrong with the part at ``path``, and go on after the block."""
+        try:
+            yield
+        except (Wrong, Wrongs) as error:
+            for wrong in error.all if isinstance(error, Wrongs) else (error,):
+                wrong.at = (*path, *wrong.at)
+                self.wrongs.append(wrong)
+
+    def raise_if_any(self) -> None:
+        """Raise all that was noted, together."""
+        if self.wrongs:
+            raise Wrongs(self.wrongs)
+
+
 class Problems:
     """Collects what is wrong with one file."""
 
@@ -90,7 +112,8 @@ class Problems:
         error = ScenarioError(
             wrong.problem, self.file, line, column, field_of(path), wrong.allowed, wrong.suggestion
         )
-        if str(error) not in map(str, self.errors):
+        known = [(one.place, one.field) for one in self.errors]
+        if (error.place, error.field) not in known:  # what follows from a problem is not told as another
             self.errors.append(error)
 
     def all(self) -> ScenarioErrors:

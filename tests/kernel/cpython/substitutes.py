@@ -1,92 +1,197 @@
-"""What stands in for asyncio's own loops while CPython's tests run."""
+"""What stands in for asyncio's own loops, tasks and futures while CPython's tests run."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 import unittest
 from asyncio import base_events
 
-from wfsim.kernel import _patched_asyncio  # noqa: F401
-from wfsim.kernel._loop import Policy, VirtualLoop
-from wfsim.kernel._simulation import Simulation
+from wfsim.kernel import Simulation, VirtualLoop, current
+from wfsim.kernel._loop import Policy
 from wfsim.kernel._tasks import Future, Task
-from wfsim.kernel import _ambient
+
+
+def install(where):
+    """Make virtual loops the only ones to be had; "simulation": each test runs in a simulation of its own."""
+    loop_class = VirtualLoop
+    if where == "simulation":
+        loop_class = _SimulatedLoop
+        unittest.TestCase.__call__ = _simulated(unittest.TestCase.__call__)
+    asyncio.BaseEventLoop = asyncio.SelectorEventLoop = asyncio.EventLoop = loop_class
+    # `set_event_loop_policy(None)`, which most modules do after each test, makes one of these.
+    asyncio.DefaultEventLoopPolicy = type("Policy", (Policy,), {"__init__": lambda self: Policy.__init__(self, loop_class)})
+    asyncio.set_event_loop_policy(None)
+    from test.test_asyncio import utils
+
+    utils.TestLoop = _TestLoop if where == "bare" else _simulated_test_loop
 
 
 def count_loops():
-    """How many virtual loops are made, and which tests make loops of another class."""
-    virtual, stock = [0], set()
+    """Count virtual loops, and collect the names of the classes of others, from now on."""
+    virtual, stock = [], set()
     init = base_events.BaseEventLoop.__init__
 
     def counted(self):
+        init(self)
         if isinstance(self, VirtualLoop):
-            virtual[0] += 1
+            virtual.append(self)
         else:
             stock.add(type(self).__qualname__)
-        init(self)
 
     base_events.BaseEventLoop.__init__ = counted
     return virtual, stock
 
 
-def install(where):
-    if where == "bare":
-        _use(VirtualLoop)
-    else:
-        raise NotImplementedError
+def adapt(module):
+    """Add what the module's tests are to be run with too."""
+    if adapter := _ADAPTERS.get(module.__name__.rpartition(".")[2]):
+        adapter(module)
 
 
-def _use(loop_class):
-    class VirtualPolicy(Policy):
-        def __init__(self):
-            super().__init__(loop_class)
-
-    asyncio.DefaultEventLoopPolicy = VirtualPolicy  # `set_event_loop_policy(None)` makes one of these
-    asyncio.BaseEventLoop = base_events.BaseEventLoop = loop_class
-    asyncio.SelectorEventLoop = asyncio.EventLoop = loop_class
-    asyncio.set_event_loop_policy(None)
-    from test.test_asyncio import utils
-
-    utils.TestLoop = _test_loop_class(loop_class)
+# -- loops
 
 
-def _test_loop_class(loop_class):
-    class TestLoop(loop_class):
-        """CPython's loop for tests: it tells a generator of the timers, which says how far its clock may go."""
+class _LoopOfTheSimulation(type):
+    def __call__(cls):
+        return current().new_loop()
 
-        def __init__(self, generator=None):
-            super().__init__()
-            self._check_on_close = generator is not None
-            self._generator = (generator or _one_yield)()
-            next(self._generator)
+    def __instancecheck__(cls, instance):
+        return isinstance(instance, VirtualLoop)
 
-        def advance_time(self, advance):
-            self.environment._now += round(advance * 1e9)
 
-        def close(self):
-            super().close()
-            if self._check_on_close:
-                try:
-                    self._generator.send(0)
-                except StopIteration:
-                    pass
-                else:
-                    raise AssertionError("Time generator is not finished")
+class _SimulatedLoop(metaclass=_LoopOfTheSimulation):
+    """Called as a class of loops is, it asks the simulation that runs for another loop."""
 
-        def call_at(self, when, callback, *args, context=None):
-            self._generator.send(when)
-            return super().call_at(when, callback, *args, context=context)
 
-        def call_later(self, delay, callback, *args, context=None):
-            self._generator.send(self.time() + delay)
-            return super().call_later(delay, callback, *args, context=context)
+class _TestLoop(VirtualLoop):
+    """CPython's loop for tests on a clock that needs nobody to move it.
 
-    return TestLoop
+    Its generator still hears of every timer and checks the instant; what it says about moving the clock is ignored.
+    """
+
+    def __init__(self, generator=None):
+        super().__init__()
+        self._checks_timers = generator is not None
+        self._generator = (generator or _one_yield)()
+        next(self._generator)
+
+    def advance_time(self, seconds):
+        """Block for that long."""
+        done = []
+        environment = self.environment
+        environment.call_at(environment.now_ns + round(seconds * 1e9), done.append, True)
+        environment.run_blocked(lambda: done)
+
+    def close(self):
+        super().close()
+        if self._checks_timers and next(self._generator, self) is not self:
+            raise AssertionError("the generator expects more timers")
+
+    def call_at(self, when, callback, *args, context=None):
+        self._generator.send(when)
+        return super().call_at(when, callback, *args, context=context)
+
+    def call_later(self, delay, callback, *args, context=None):
+        self._generator.send(self.time() + delay)
+        return super().call_later(delay, callback, *args, context=context)
 
 
 def _one_yield():
     yield
 
 
-def adapt(module):
-    pass
+def _simulated_test_loop(_generator=None):
+    """A simulation's loop has no timers that one could list: its own sleep sets none."""
+    loop = current().new_loop()
+    loop.advance_time = lambda seconds: time.sleep(seconds)
+    return loop
+
+
+# -- tests in a simulation
+
+
+def _simulated(call):
+    def simulated(test, result):
+        if current() is not None:  # a test that runs tests
+            return call(test, result)
+        outcome = Simulation().run(call, test, result)
+        if outcome.error is not None:
+            # Not the test's error, which its result has: that of a simulation that could not go on.
+            result.addError(test, (type(outcome.error), outcome.error, outcome.error.__traceback__))
+        return None
+
+    return simulated
+
+
+# -- what the tests are run with too
+
+
+def _add(module, name, *bases, **attributes):
+    made = type(name, (*bases, unittest.TestCase), {"__module__": module.__name__, **attributes})
+    setattr(module, name, made)
+
+
+def _adapt_tasks(module):
+    _add(
+        module,
+        "VirtualTaskTests",
+        module.BaseTaskTests,
+        module.SetMethodsTest,
+        module.test_utils.TestCase,
+        Task=Task,
+        Future=Future,
+        all_tasks=staticmethod(asyncio.all_tasks),
+    )
+
+
+def _adapt_eager_task_factory(module):
+    case = module.test_utils.TestCase
+    _add(module, "VirtualEagerTaskFactoryLoopTests", module.EagerTaskFactoryLoopTests, case, Task=Task)
+    _add(module, "VirtualNonEagerTests", module.BaseNonEagerTaskFactoryTests, case, Task=Task)
+    _add(module, "VirtualEagerTests", module.BaseEagerTaskFactoryTests, case, Task=Task)
+
+
+def _adapt_futures(module):
+    case = module.test_utils.TestCase
+    _add(module, "VirtualFutureTests", module.BaseFutureTests, case, cls=Future)
+    _add(
+        module,
+        "VirtualFutureDoneCallbackTests",
+        module.BaseFutureDoneCallbackTests,
+        case,
+        _new_future=lambda self: Future(loop=self.loop),
+    )
+
+
+def _adapt_futures2(module):
+    if hasattr(module, "CFutureTests"):
+        _add(module, "VirtualTaskTests", module.FutureTests, unittest.IsolatedAsyncioTestCase, cls=Task)
+
+
+def _adapt_base_events(_module):
+    base_events.BaseEventLoop = asyncio.BaseEventLoop
+
+
+def _adapt_events(module):
+    """The tests for every event loop, run on ours instead of those that wait for sockets."""
+    for name, value in list(vars(module).items()):
+        if hasattr(value, "create_event_loop"):
+            delattr(module, name)
+    _add(
+        module,
+        "VirtualEventLoopTests",
+        module.EventLoopTestsMixin,
+        module.test_utils.TestCase,
+        create_event_loop=lambda _self: asyncio.new_event_loop(),
+    )
+
+
+_ADAPTERS = {
+    "test_base_events": _adapt_base_events,
+    "test_eager_task_factory": _adapt_eager_task_factory,
+    "test_events": _adapt_events,
+    "test_futures": _adapt_futures,
+    "test_futures2": _adapt_futures2,
+    "test_tasks": _adapt_tasks,
+}
