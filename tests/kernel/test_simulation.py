@@ -333,3 +333,27 @@ def test_current_is_none_outside():
     effect("nothing")
     with pytest.raises(RuntimeError, match="inside a simulation"):
         start_process("x", print)
+
+
+def test_nothing_is_recorded_after_a_deadlock():
+    """What cancelled tasks do while a hopeless run is cleaned away is no part of its history."""
+
+    async def main() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            effect("too late")
+
+    simulation = Simulation()
+    assert simulation.run(main).name == "deadlock"
+    assert len(simulation.recorder.history()) == 0
+
+
+def test_many_steps_are_no_livelock_while_time_moves():
+    """A long run with a low bound for stalled steps is fine as long as its clock moves."""
+
+    async def main() -> None:
+        for _ in range(5_000):
+            await asyncio.sleep(1)
+
+    assert run(main, bounds=Bounds(stalled_steps=100)).name == "ok"

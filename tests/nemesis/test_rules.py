@@ -279,6 +279,11 @@ def test_errors_of_the_users_own_come_back():
         (lambda: fail("x", error=KeyboardInterrupt()), "must be an exception"),
         (lambda: fail("x", error=lambda: "down"), "must be an exception"),
         (lambda: delay("x", "soon"), "'soon'"),
+        (
+            lambda: lose_reply("x", point="call"),
+            "lose_reply cannot strike at point 'call'; leave point='call' out",
+        ),
+        (lambda: lose_reply("x", point="*"), "leave point='*' out"),
         (lambda: Rules([Fail()]), "is no rule; write for example fail('charge')"),
         (lambda: Rule.from_dict({"step": "x"}), "names no fault"),
         (

@@ -222,6 +222,25 @@ def test_no_wait_is_ever_out_of_bounds(attempt, before, draw, factor, delay, jit
     assert 0 <= wait <= parse_duration("1h")
 
 
+def test_jitter_at_its_utmost():
+    """The largest draw gives the longest wait, to the nanosecond; decorrelated ones grow from the last."""
+    utmost = 1 - 2**-53
+    for jitter in ("full", "equal"):
+        assert Retry(jitter=jitter).delay_ns_after(2, 0, lambda: utmost) == 200 * MS
+    decorrelated = Retry(jitter="decorrelated", max_delay="2s")
+    waits = [0]
+    for number in range(1, 5):
+        waits.append(decorrelated.delay_ns_after(number, waits[-1], lambda: utmost))
+    assert waits[1:] == [300 * MS, 900 * MS, 2000 * MS, 2000 * MS]
+
+
+def test_decorrelated_waits_grow_in_a_run():
+    """In a run each wait is drawn from the one before it: some grow beyond three times the first delay."""
+    retry = Retry(attempts=8, delay="100ms", max_delay="1h", jitter="decorrelated")
+    longest = [max(waits(play(retry, Flaky(*down(9)), seed=seed)[1])) for seed in range(10)]
+    assert max(longest) > 900 * MS
+
+
 def test_zero_delay_tries_again_at_once():
     """A delay of zero is allowed: the tries follow each other without time passing."""
     outcome, _ = play(Retry(attempts=3, delay=0), Flaky(*down(2)))

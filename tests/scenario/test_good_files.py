@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import textwrap
 
 import pytest
 
+from wfsim import scenario
 from wfsim.harness import DesignTarget, Factory, FunctionTarget, run, run_all
 from wfsim.history import describe_error
 from wfsim.kernel import Bounds, constant, exponential, lognormal, uniform
@@ -86,6 +88,14 @@ def test_a_byte_order_mark_does_no_harm(folder):
     assert load(path).name == "marked"
 
 
+def test_the_example_of_the_documentation_is_a_right_file():
+    """What the room's own documentation shows can be loaded, and it runs."""
+    text = scenario.__doc__.partition("these sections::")[2].partition("``load`` reads")[0]
+    experiment = load_text(textwrap.dedent(text))
+    assert (len(experiment.faults), len(experiment.expectations)) == (1, 3)
+    assert run(experiment).run.outcome in {"ok", "error"}
+
+
 # -- designs
 
 
@@ -109,7 +119,7 @@ def test_modules_are_found_beside_the_file(folder):
 
 def test_a_factory_gets_its_options(folder):
     """``with`` gives the keyword arguments; a factory that takes anything gets what is written."""
-    text = "design:\n  factory: designs.py:Shop\n  with: {patience: 5}\nworkload: {input: order-{i}}\n"
+    text = "design:\n  factory: designs.py:Shop\n  with: {patience: 5}\nworkload:\n  input: order-{i}\n"
     experiment = load_text(text, folder=folder)
     assert [run(experiment).run.value for _ in range(2)] == [("hello", 5, 1, "order-1")] * 2
     text = "design:\n  factory: designs.py:make\n  with: {whatever: [1, 2]}\n"
@@ -195,7 +205,7 @@ def test_a_call_that_timed_out_may_still_take_effect():
 def test_each_try_has_the_timeout_for_itself():
     """A timeout stands around each attempt, not around all of them."""
     _, done = step("latency: 5s\ntimeout: 2s\nretry: {attempts: 3, delay: 1s, backoff: fixed}")
-    attempts = [op for op in done.history.where(kind="forward", type="invoke")]
+    attempts = done.history.where(kind="forward", type="invoke")
     assert [op.time_ns // 10**9 for op in attempts] == [0, 3, 6]
 
 
@@ -273,8 +283,10 @@ def test_each_selector_of_at(text, selectors):
 
 def test_an_exception_of_ones_own(folder):
     """A fault may raise the design's own exception."""
-    text = "design: designs.py:checkout\nfaults:\n  - fail: {error: 'designs.py:OutOfStock', message: none left}\n"
-    error = load_text(text, folder=folder).faults[0].fault.error
+    fault = "fail: {error: 'designs.py:OutOfStock', message: none left}"
+    error = (
+        load_text(f"design: designs.py:checkout\nfaults:\n  - {fault}\n", folder=folder).faults[0].fault.error
+    )
     assert (type(error).__name__, str(error)) == ("OutOfStock", "none left")
 
 

@@ -48,7 +48,7 @@ class Engine:
     async def start(self):
         return self.version
 
-    async def drive(self, system, *args):
+    async def drive(self, system, *_args):
         effect("version", system)
 
 

@@ -125,6 +125,20 @@ def test_failure_skips_what_depends_on_it_and_spares_the_rest():
     assert history[-1].data["skipped"] == ["d", "e"]
 
 
+def test_a_task_is_skipped_once():
+    """A task that depends on the failed one in two ways is skipped, and told of, once."""
+    _, history = play(diamond(), faults=[fail("a")])
+    assert [op.name for op in history.where(kind="skip")] == ["b", "c", "d"]
+
+
+def test_tasks_can_be_added_after_a_run():
+    """A DAG that has run can grow and run again."""
+    dag = DAGWorkflow([Task("a", run=lambda: "A")])
+    assert play(dag)[0].value == {"a": "A"}
+    dag.add_task("b", run=lambda a: a + "B", depends_on=["a"])
+    assert play(dag)[0].value == {"a": "A", "b": "AB"}
+
+
 def test_first_of_several_failures_is_raised():
     """When several tasks fail, the first error in time leaves the DAG, and its note names the others."""
     dag = DAGWorkflow([Task("slow", run=waits(2, error=KeyError("slow")))])

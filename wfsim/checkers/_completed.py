@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from wfsim.checkers._runs import DESIGN_KINDS, error_of, split
+from wfsim.checkers._evidence import crash_after
+from wfsim.checkers._runs import DESIGN_KINDS, DesignRun, error_of, split
 from wfsim.checkers._verdict import Findings, Verdict
 
 if TYPE_CHECKING:
     from wfsim.history import History
+
+
+def _why_open(history: History, run: DesignRun) -> tuple[str, int, int | None]:
+    """Say why a run never ended, and give the operations that show it."""
+    crash = crash_after(history, run.whole)
+    if crash is not None:
+        cut_off = f"it was cut off when process {run.whole.process!r} crashed"
+        return f"{run.title} never ended; {cut_off}", run.whole.index, crash
+    hanging = next((part for part in reversed(run.parts) if part.outcome is None), None)
+    if hanging is None:
+        return f"{run.title} never ended", run.whole.index, None
+    return f"{run.title} never ended; it hangs in {hanging.name!r}", run.whole.index, hanging.index
 
 
 def completed(
@@ -26,10 +39,7 @@ def completed(
             continue
         findings.judged += 1
         if whole.outcome is None:
-            open_parts = [part for part in run.parts if part.outcome is None]
-            at = f"; it hangs in {open_parts[-1].name!r}" if open_parts else ""
-            findings.breach(f"{run.title} never ended{at}", whole.index, *(part.index for part in open_parts))
+            findings.breach(*_why_open(history, run))
         elif outcome == "ok" and whole.outcome != "ok":
             findings.breach(f"{run.title} failed with {error_of(whole)}", whole.index, whole.completion)
-    kept = "{} runs succeeded" if outcome == "ok" else "{} runs came to an end"
-    return findings.verdict(kept, "no saga or DAG ran")
+    return findings.verdict("run", "succeeded" if outcome == "ok" else "came to an end", "no saga or DAG ran")

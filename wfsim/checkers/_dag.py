@@ -22,7 +22,7 @@ def no_cycle(history: History, *, design: str | None = None) -> Verdict:
         cycle = find_cycle(edges)
         if cycle:
             findings.breach(f"{run.title}: {' -> '.join(cycle)} is a cycle", run.whole.index)
-    return findings.verdict("{} DAG runs have no cycle", "no DAG ran")
+    return findings.verdict("DAG run", "no cycle", "no DAG ran")
 
 
 def dependencies_respected(history: History, *, design: str | None = None) -> Verdict:
@@ -34,7 +34,7 @@ def dependencies_respected(history: History, *, design: str | None = None) -> Ve
     for run in design_runs(history, "dag", design):
         _judge_starts(run, findings)
     return findings.verdict(
-        "each task waited for what it depends on in {} DAG runs", "no task that depends on another was run"
+        "DAG run", "each task waited for what it depends on", "no task that depends on another was run"
     )
 
 

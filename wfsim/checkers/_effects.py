@@ -29,7 +29,7 @@ def effect_at_most_once(history: History, *, name: str | None = None) -> Verdict
             why = _why(history, ops[0])
             findings.breach(f"{which} happened {times(len(ops))}{why}", *(op.index for op in ops))
     wanted = f"effect {name!r}" if name else "effect"
-    return findings.verdict("{} effects happened once each", f"no {wanted} happened")
+    return findings.verdict("effect", "happened once", f"no {wanted} happened")
 
 
 def _identity(history: History, op: Op) -> tuple[object, ...]:

@@ -68,8 +68,7 @@ def retried_as_policy(
             if known is not None:
                 _judge(chain, known, findings)
     return findings.verdict(
-        "the policy was followed in {} steps that failed",
-        "no step with a retry policy failed, so none was tried again",
+        "failing step", "tried again as its policy says", "no step with a retry policy failed"
     )
 
 

@@ -45,8 +45,8 @@ class Findings:
         """Note that nobody can tell whether the promise is kept."""
         self._doubts.append((message, _indexes(ops)))
 
-    def verdict(self, kept: str, nothing: str) -> Verdict:
-        """Sum up: ``kept`` says what held, {} being the number of cases; ``nothing`` why there was none."""
+    def verdict(self, case: str, kept: str, nothing: str) -> Verdict:
+        """Sum up: ``kept`` says what held in each ``case``, ``nothing`` why there was none."""
         found = self._breaches or self._doubts
         if found:
             shown = "; ".join(message for message, _ in found[:_SHOWN])
@@ -55,7 +55,8 @@ class Findings:
             return Verdict(self._checker, False if self._breaches else "unknown", shown + more, tuple(ops))
         if not self.judged:
             return Verdict(self._checker, "unknown", nothing)
-        return Verdict(self._checker, True, kept.format(self.judged))
+        cases = f"{self.judged} {case}{'' if self.judged == 1 else 's'}"
+        return Verdict(self._checker, True, f"{cases}: {kept}")
 
 
 def _indexes(ops: Iterable[Any]) -> tuple[int, ...]:

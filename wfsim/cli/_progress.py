@@ -5,6 +5,7 @@ It prints between runs and uses no thread: inside a run the clock belongs to the
 
 from __future__ import annotations
 
+import math
 import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -24,7 +25,7 @@ class Progress:
         self._stream = stream or sys.stderr
         self._silent = silent
         self._terminal = self._stream.isatty()
-        self._spoke = monotonic()
+        self._spoke = -math.inf if self._terminal else monotonic()  # one long run must not look like a hang
         self._shown = False
 
     def say(self, file: str, done: int, total: int) -> None:

@@ -180,12 +180,14 @@ def _judge_over(runs: Sequence[ExperimentRun], number: int) -> ExpectationResult
 
 def play(experiment: Experiment, seed: int, *, trace: bool = False) -> Run:
     """Run ``experiment`` once, without judging it."""
+    target = target_of(experiment.design)
+    design = target.describe().name
     nemesis = nemesis_of(experiment.faults)
     simulation = Simulation(
         seed=seed, start=experiment.start, bounds=experiment.bounds, nemesis=nemesis, trace=trace
     )
     heal = nemesis.heal if nemesis else _nothing
-    stage = _Stage(experiment, target_of(experiment.design), simulation, heal)
+    stage = _Stage(experiment, target, design, simulation, heal)
     outcome = simulation.run(stage.play)
     again = partial(play, experiment, seed, trace=trace)
     return run_of(experiment.name, simulation, outcome, again)
@@ -201,6 +203,7 @@ class _Stage:
 
     experiment: Experiment
     target: Target
+    design: str
     simulation: Simulation
     heal: Callable[[], None]
 
@@ -220,8 +223,7 @@ class _Stage:
 
     async def _launch(self, system: Any) -> AsyncIterator[Awaitable[Any]]:
         """Start each instance, when it arrives, as a process of its own, and yield what waits for its end."""
-        simulation = self.simulation
-        workload, design = self.experiment.workload, self.target.describe().name
+        simulation, workload, design = self.simulation, self.experiment.workload, self.design
         gaps_ns = workload.gaps_ns(simulation.stream("workload/arrivals"))
         for number, gap_ns in enumerate(gaps_ns, start=1):
             if gap_ns:
@@ -236,7 +238,9 @@ class _Stage:
         complete = self.simulation.recorder.complete
         try:
             value = await process
-        except ProcessCrashed as error:
+        except (ProcessCrashed, asyncio.CancelledError) as error:
+            if process.alive:  # it is this wait that is cancelled: the run ends
+                raise
             complete("info", instance, data=describe_error(error))
             return _Failed(error)
         except Exception as error:  # noqa: BLE001 - an instance may fail in any way

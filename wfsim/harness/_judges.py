@@ -92,9 +92,9 @@ def effect_undone(history: History, *, name: str, by: str) -> Verdict:
         else:
             undone.remove(match)
     of = ", ".join(str(op.data["key"]) for op in left[:_NAMED_MAX] if op.data["key"] is not None)
-    message = f"{len(done) - len(left)} of {len(done)} effects {name} were undone by {by}"
+    message = f"effect {name}: {len(done) - len(left)} of {len(done)} undone by {by}"
     if left and of:
-        message += f"; not that of {of}" + (" and others" if len(left) > _NAMED_MAX else "")
+        message += f"; left behind: {of}" + (" and others" if len(left) > _NAMED_MAX else "")
     return Verdict("effect_undone", not left, message, tuple(op.index for op in left))
 
 

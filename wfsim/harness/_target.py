@@ -92,7 +92,8 @@ class FunctionTarget:
 class Factory:
     """Makes a fresh design for each run: for designs that keep state, such as a store or a journal.
 
-    ``make(**options)`` returns a design (an object with ``run``), a function, or another target.
+    ``make(**options)`` returns a design (an object with ``run``), a function, or another target. It is also
+    called outside of any run, to read the name and the steps off what it makes.
     """
 
     make: Callable[..., Any]

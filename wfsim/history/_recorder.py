@@ -23,12 +23,13 @@ class Recorder:
     reads.
     """
 
-    __slots__ = ("_append", "_now_ns", "_records")
+    __slots__ = ("_append", "_muted", "_now_ns", "_records")
 
     def __init__(self, now_ns: Callable[[], int]) -> None:
         self._now_ns = now_ns
         self._records: list[Record] = []
-        self._append = self._records.append
+        self._append: Callable[[Record], object] = self._records.append
+        self._muted = False
 
     def __len__(self) -> int:
         return len(self._records)
@@ -63,6 +64,8 @@ class Recorder:
         """Record that the operation begun at ``invoke`` ended; the rest is as it was at its beginning."""
         records = self._records
         index = len(records)
+        if self._muted:
+            return index
         _, _, _, kind, design, name, process, attempt, parent, _, _, _ = records[invoke]
         plain = plain_data(data) if data else None
         now = self._now_ns()
@@ -87,6 +90,15 @@ class Recorder:
         self._append((index, now, "info", kind, design, name, process, attempt, parent, cause, None, plain))
         return index
 
+    def mute(self) -> None:
+        """Record nothing from now on: the run is over, and what still moves is being cleaned away."""
+        self._muted = True
+        self._append = _drop
+
     def history(self) -> History:
         """Everything recorded so far. What is recorded later does not change it."""
         return History(self._records)
+
+
+def _drop(_record: Record) -> None:
+    pass

@@ -16,6 +16,7 @@ from wfsim.kernel import _locks, _threads
 from wfsim.kernel import _switchboard as at
 from wfsim.kernel._ambient import PROCESS
 from wfsim.kernel._switchboard import Parker, SimThread, Switchboard
+from wfsim.kernel._world import active_world
 from wfsim.kernel._waiting import Waiting, place
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ class Bridge:
         board.on_crash.append(partial(_locks.drop_locks, board))
         board.on_end.append(_threads.sign_off)
         at.active = board
+        world = active_world()
+        if world is not None:
+            world.on_look = board.act
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -137,8 +141,9 @@ class _Call:
             setter(value)
 
     def name(self) -> str:
+        """The function's name, also behind the partial that `asyncio.to_thread` makes."""
         func: Any = self._func
-        while isinstance(func, partial) or (getattr(func, "__name__", "") == "run" and isinstance(func, partial)):
+        while isinstance(func, partial):
             func = func.args[0] if func.args and callable(func.args[0]) else func.func
         return f"{getattr(func, '__qualname__', type(func).__name__)}()"
 
@@ -176,8 +181,5 @@ def _is_library(frame: FrameType) -> bool:
 
 
 def _name(thread: SimThread) -> str:
-    known = threading._active.get(thread.ident)  # type: ignore[attr-defined]  # noqa: SLF001
-    if known is not None and not isinstance(known, threading._DummyThread):  # type: ignore[attr-defined]  # noqa: SLF001
-        return str(known.name)
-    owner = getattr(thread.call, "__self__", None)
-    return owner.name() if isinstance(owner, _Call) else f"thread {thread.ident - at.FIRST_IDENT}"
+    known = threading._active.get(thread.ident)  # type: ignore[attr-defined]
+    return thread.name() if known is None else str(known.name)

@@ -50,6 +50,14 @@ class Bucket(deque[Any]):
     def _enter(self, _send: None, _value: None) -> Bucket:
         return self
 
+    def in_asyncios_order(self) -> list[Any]:
+        """The items; tasks that slept line up instead of going on at once.
+
+        So it is in asyncio, where the future of a sleep has its task called in the loop's next round. For a
+        sleep that ends at an instant of its own there is no difference, and the run loop saves the detour.
+        """
+        return [item if item._send is None else Deferred(item) for item in self]
+
 
 class Item:
     """What happens in the world at an instant; of a loop only if `_loop` says so."""
@@ -65,6 +73,18 @@ class Item:
         raise error
 
     _finish = _fail  # an item is no coroutine: a StopIteration that leaves it is an error like any other
+
+
+class _Nothing(Item):
+    """An item in a ready queue that does nothing, so that the run loop looks up."""
+
+    __slots__ = ()
+
+    def _enter(self, _send: None, _value: None) -> None:
+        pass
+
+
+NOTHING = _Nothing()
 
 
 class Timer(Item):
@@ -90,7 +110,7 @@ class Timer(Item):
 
 
 class Deferred(Item):
-    """Hands an item to its event loop at an instant, for a loop that another one's run loop must not run."""
+    """Lets an item line up in its loop's ready queue at an instant."""
 
     __slots__ = ("_item",)
 
@@ -98,7 +118,8 @@ class Deferred(Item):
         self._item = item
 
     def _enter(self, _send: None, _value: None) -> None:
-        self._item._loop._ready.append(self._item)
+        loop = self._item._loop
+        loop._ready.append(self._item if loop._awake else self)
 
 
 class _Occurrence(Item):
@@ -195,9 +216,11 @@ class Environment(simpy.Environment):
     # -- the queue
 
     def push(self, when: int, item: Any) -> None:
-        """Let `item` happen at `when` (nanoseconds); now, if that is past."""
+        """Let `item` happen at `when` (nanoseconds); what is past happens now, the oldest first."""
         if when <= self._now:
-            when, self.attention = self._now, True
+            self.attention = True
+            if when < self._now and self.runner is not None:
+                self.runner._ready.append(NOTHING)  # so that it is let in before the clock would follow it
         other = self._slots.setdefault(when, item)
         if other is item:
             heappush(self._queue, when)
@@ -247,7 +270,7 @@ class Environment(simpy.Environment):
     def call_at(self, when: int, fn: Callable[..., object], *args: Any) -> Timer:
         """Call `fn(*args)` at `when` (nanoseconds), in the greenlet that runs the queue."""
         timer = Timer(self, max(self._now, when), fn, args)
-        self.push(when, timer)
+        self.push(timer._when, timer)
         return timer
 
     # -- what SimPy asks of an environment
@@ -331,7 +354,7 @@ class Environment(simpy.Environment):
                 continue
             if item.__class__ is Bucket:
                 item = self._first(when, item)
-            self._now = when
+            self._now = max(self._now, when)
             self._count(1)
             self._check_steps()
             if item._loop is None:
@@ -393,6 +416,8 @@ class Environment(simpy.Environment):
             self._settle(loop)
         loop._awake = True
         try:
+            if self._queue[0] <= self._now:
+                self._admit(loop._ready)
             self._batch, self.attention = len(loop._ready), True
             if self._urgents:
                 self._announce_urgents()
@@ -425,7 +450,7 @@ class Environment(simpy.Environment):
         """
         queue, slots, ready, current = self._queue, self._slots, loop._ready, CURRENT_TASKS
         pop, push, take, put, next_ready = heappop, heappush, slots.pop, slots.setdefault, ready.popleft
-        batch, world_had_turn = self._batch, False
+        batch = self._batch
         size = min(_CHUNK_STEPS, self._step_bound - self.steps, self._stalled_bound)
         steps = iter(range(size))
         try:
@@ -442,14 +467,8 @@ class Environment(simpy.Environment):
                         item = next_ready()
                     elif loop._stopping:
                         return True
-                    elif queue[0] <= self._now and not world_had_turn:
-                        world_had_turn = True
-                        item = take(pop(queue), None)
-                        if item is None:
-                            continue
                     else:
-                        world_had_turn = False
-                        self.attention = queue[0] <= self._now
+                        self._admit(ready)
                         batch = len(ready) - 1
                         item = next_ready()
                 else:
@@ -479,7 +498,7 @@ class Environment(simpy.Environment):
                             item._yielded(wish)
                     elif wish is not None:
                         if wish.__class__ is Bucket:
-                            ready.extendleft(reversed(wish))
+                            ready.extendleft(reversed(wish.in_asyncios_order()))
                             batch += len(wish)
                         else:
                             item._yielded(wish)
@@ -490,13 +509,38 @@ class Environment(simpy.Environment):
             self._count(size - length_hint(steps))
         return False
 
+    def _admit(self, ready: deque[Any]) -> None:
+        """Let what is due now line up behind what is ready, as asyncio does before each of its rounds."""
+        self.attention = False
+        while self._queue and self._queue[0] <= self._now:
+            item = self._slots.pop(heappop(self._queue), None)
+            if item.__class__ is Bucket:
+                ready.extend(item.in_asyncios_order())
+            elif item is not None:
+                ready.append(item)
+        if not self._queue:
+            heappush(self._queue, self._bound_ns)
+
+    def claim(self, loop: VirtualLoop) -> list[Any]:
+        """Take out what is due now for a loop that another one's run loop does not run."""
+        mine: list[Any] = []
+        for when in sorted(one for one in self._slots if one <= self._now):
+            item = self._slots[when]
+            items = list(item) if item.__class__ is Bucket else [item]
+            for one in items:
+                if one._loop is loop:
+                    self.remove(when, one)
+                    mine.append(one)
+        return mine
+
     # -- bounds
 
     def _count(self, steps: int) -> None:
         self.steps += steps
-        if self._now != self._stalled_at:
+        if self._now == self._stalled_at:
+            self._stalled += steps
+        else:
             self._stalled_at, self._stalled = self._now, 0
-        self._stalled += steps
 
     def _check_steps(self) -> None:
         if self._stalled >= self._stalled_bound:

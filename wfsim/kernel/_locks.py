@@ -34,8 +34,8 @@ _free = _Lock.release
 _take_again = _RLock.acquire
 _free_once = _RLock.release
 
-_BLINK_S = 0.001
 _PATIENCE_S = 10.0
+_GRACE_S = 0.1  # for a lock taken before the run, by whom nobody knows
 
 
 def drop_locks(board: Switchboard, thread: SimThread) -> None:
@@ -54,12 +54,10 @@ def _waits(timeout: float, *, blocking: bool) -> bool:
 
 def _wait_outside(board: Switchboard, take: Callable[..., bool], lock: Any) -> bool:
     """Wait in real time for a lock, if it is a real thread that holds it; whether that was so and it was had."""
-    if not _thread._count():  # type: ignore[attr-defined]  # noqa: SLF001
+    if not _thread._count():
         return False
-    # The other thread may be between taking the lock and saying so: give it a moment before it is judged.
-    if take(lock, True, _BLINK_S):
-        return True
-    return (take is _take_again or lock in board.outside) and take(lock, True, _PATIENCE_S)
+    known = take is _take_again or lock in board.outside
+    return take(lock, True, _PATIENCE_S if known else _GRACE_S)
 
 
 # -- Lock
@@ -73,6 +71,7 @@ def _acquire(self: Any, blocking: bool = True, timeout: float = -1) -> bool:  # 
         return _acquire_outside(board, self, blocking, timeout)
     if timeout != -1 and not _waits(timeout, blocking=blocking):
         return _take(self, blocking, timeout)  # type: ignore[no-any-return]  # it does not wait, or raises
+    board.act()
     if _take(self, False):
         board.locks[self] = board.current
         return True
@@ -128,6 +127,7 @@ def _r_acquire(self: Any, blocking: bool = True, timeout: float = -1) -> bool:  
     board = at.here()
     if board is None or (timeout != -1 and not _waits(timeout, blocking=blocking)):
         return _r_acquire_at_once(board, self, blocking, timeout)
+    board.act()
     if _r_take(board, self):
         return True
     if not blocking:
@@ -278,6 +278,8 @@ for _name in ("acquire", "release", "_is_owned", "_release_save", "_acquire_rest
 def _q_get(before: Callable[..., Any]) -> Callable[..., Any]:
     def get(self: Any, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002
         board = at.here()
+        if board is not None:
+            board.act()
         if board is None or not block or (timeout is not None and not timeout > 0):
             return before(self, block, timeout)
         deadline_ns = board.deadline(timeout)

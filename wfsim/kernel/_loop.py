@@ -11,6 +11,7 @@ import math
 from asyncio import base_events, events, futures
 from asyncio.log import logger
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from types import MethodType
@@ -18,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from wfsim.errors import RealIOError
-from wfsim.kernel._environment import CURRENT_TASKS, Environment, Item
+from wfsim.kernel._environment import CURRENT_TASKS, NOTHING, Environment
 from wfsim.kernel._tasks import Driven, Future, LightTask, Task
 from wfsim.units import NS_PER_SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine
     from contextvars import Context
 
     from wfsim.kernel._simulation import Simulation
@@ -32,13 +33,8 @@ _wakeup = Driven._wakeup
 _eager_task_factory = getattr(asyncio, "eager_task_factory", None)
 
 
-class _Nothing(Item):
-    """An item in the ready queue that does nothing, so that a stopped loop looks up."""
-
-    __slots__ = ()
-
-    def _enter(self, _send: None, _value: None) -> None:
-        pass
+Enter = Callable[[Any, None], Any]
+Watcher = Callable[[Driven, Enter], Enter]
 
 
 class Handle(events.Handle):
@@ -123,7 +119,7 @@ class VirtualLoop(base_events.BaseEventLoop):
     def __init__(self, environment: Environment | None = None, simulation: Simulation | None = None) -> None:
         super().__init__()
         self.environment = Environment() if environment is None else environment
-        self.watch_task: Callable[[Driven], Callable[[Any, None], Any]] | None = None
+        self.watchers: tuple[Watcher, ...] = ()
         self.simulation = simulation
         self._bridge = None if simulation is None else simulation.bridge
         self._generator_owner: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
@@ -138,6 +134,17 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def __repr__(self) -> str:
         return f"<VirtualLoop running={self.is_running()} closed={self.is_closed()} time={self.time()}>"
+
+    def watch(self, task: Driven) -> None:
+        """Let each watcher wrap the way in which a new task is resumed."""
+        for watcher in self.watchers:
+            task._enter = watcher(task, task._enter)
+
+    def set_debug(self, enabled: bool) -> None:  # noqa: FBT001  (asyncio's signature)
+        """See asyncio."""
+        super().set_debug(enabled)
+        others = tuple(one for one in getattr(self, "watchers", ()) if one is not _complain_of_slow_steps)
+        self.watchers = (*others, _complain_of_slow_steps) if enabled else others
 
     # -- time
 
@@ -168,7 +175,8 @@ class VirtualLoop(base_events.BaseEventLoop):
         if delay == math.inf:
             return TimerHandle(delay, callback, args, self, context)
         now = self.environment._now
-        when_ns = now + (max(1, round(delay * NS_PER_SECOND)) if delay > 0 else 0)
+        delay_ns = round(delay * NS_PER_SECOND)
+        when_ns = now + (max(1, delay_ns) if delay > 0 else delay_ns)
         return self._call_at_ns(when_ns, now / NS_PER_SECOND + delay, callback, args, context)
 
     def _call_at_ns(
@@ -186,14 +194,9 @@ class VirtualLoop(base_events.BaseEventLoop):
         timer = TimerHandle(when, callback, args, self, context)
         if timer._source_traceback:
             del timer._source_traceback[-1]
-        environment = self.environment
-        if when_ns > environment._now:
-            timer._when_ns = when_ns
-            timer._scheduled = True
-            environment.push(when_ns, timer)
-        else:
-            timer._when_ns = -1
-            self._ready.append(timer)
+        timer._when_ns = when_ns
+        timer._scheduled = True
+        self.environment.push(when_ns, timer)
         return timer
 
     def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
@@ -278,7 +281,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         """See asyncio."""
         if not self._stopping:
             self._stopping = self.environment.attention = True
-            self._ready.append(_NOTHING)
+            self._ready.append(NOTHING)
 
     def _run_once(self) -> None:
         """Run until stopped; a single iteration if nobody runs the loop, as callers of this name expect."""
@@ -298,8 +301,8 @@ class VirtualLoop(base_events.BaseEventLoop):
             else:
                 self.environment.drive(self)
         finally:
-            if _NOTHING in self._ready:
-                self._ready.remove(_NOTHING)
+            if NOTHING in self._ready:
+                self._ready.remove(NOTHING)
 
     def _drive_in_thread(self) -> None:
         """Run in a simulated thread, beside the loop that drives the environment."""
@@ -309,6 +312,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         try:
             while True:
                 self._awake = True
+                own.extend(self.environment.claim(self))
                 for _ in range(len(own)):
                     self._step(own.popleft())
                 self._awake = False
@@ -398,7 +402,21 @@ def _owner() -> Any:
     return PROCESS.get(None)
 
 
-_NOTHING = _Nothing()
+def _complain_of_slow_steps(task: Driven, enter: Enter) -> Enter:
+    """Debug mode's watcher of tasks: what `_run_timed` is for callbacks."""
+
+    def timed(send: Any, _value: None) -> Any:
+        loop = task._loop
+        start = loop.time()
+        try:
+            return enter(send, None)
+        finally:
+            took = loop.time() - start
+            if took >= loop.slow_callback_duration:
+                logger.warning("Executing %r took %.3f seconds", task, took)
+
+    return timed
+
 
 _OUTSIDE = [
     "add_reader",

@@ -197,7 +197,7 @@ async def _pass(simulation: Simulation, point: str, kind: str, design: str, name
         attempt,
         parent,
         parent,
-        {"point": point, "kind": kind, "step": name, **fault.describe()},
+        {"point": point, "on": kind, "step": name, **fault.describe()},
     )
     try:
         await fault.strike(simulation, at)

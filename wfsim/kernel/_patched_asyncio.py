@@ -27,11 +27,13 @@ stock_as_completed = asyncio.as_completed
 stock_cancel_all_tasks = asyncio.runners._cancel_all_tasks  # type: ignore[attr-defined]
 _REGISTRY = "_all_tasks" if hasattr(asyncio.tasks, "_all_tasks") else "_scheduled_tasks"
 _running_loop = asyncio._get_running_loop
+# Sleeps of other lengths, in seconds (nothing, NaN, infinity), are left to asyncio itself.
+_SHORTEST, _LONGEST = 1e-9, 3e9
 
 
 async def sleep(delay: float, result: Any = None) -> Any:
     """`asyncio.sleep` while a simulation runs: the same, without a future and a timer for each call."""
-    if _running_loop().__class__ is not VirtualLoop:
+    if _running_loop().__class__ is not VirtualLoop or not _SHORTEST <= delay < _LONGEST:
         return await stock_sleep(delay, result)
     await pause(delay + 0.0)
     return result

@@ -41,14 +41,19 @@ def refuse_real_io(inside: Callable[[], bool]) -> None:
     global _inside  # noqa: PLW0603
     if _inside is None:
         _inside = inside
-        sys.addaudithook(_judge)  # it cannot be taken back; outside a run it does nothing
+        sys.addaudithook(_judge(inside))  # it cannot be taken back; outside a run it does nothing
 
 
-def _judge(event: str, args: tuple[Any, ...]) -> None:
-    if event in _REFUSED and _inside():  # type: ignore[misc]
-        place = _REFUSED[event]
-        told = "" if place is None or place >= len(args) else repr(args[place])
-        raise RealIOError(_message(f"{event}({told})"))
+def _judge(inside: Callable[[], bool]) -> Callable[[str, tuple[Any, ...]], None]:
+    refused = _REFUSED  # the hook is called when the interpreter has already emptied its modules
+
+    def judge(event: str, args: tuple[Any, ...]) -> None:
+        if event in refused and inside():
+            place = refused[event]
+            told = "" if place is None or place >= len(args) else repr(args[place])
+            raise RealIOError(_message(f"{event}({told})"))
+
+    return judge
 
 
 def _message(what: str) -> str:

@@ -21,7 +21,7 @@ from wfsim.history import Recorder
 from wfsim.kernel import _ambient
 from wfsim.kernel._blocking import Bridge
 from wfsim.kernel._environment import Environment
-from wfsim.kernel._loop import VirtualLoop
+from wfsim.kernel._loop import Enter, VirtualLoop
 from wfsim.kernel._patched_asyncio import cancel_all_tasks, virtual_asyncio
 from wfsim.kernel._process import Process, launch
 from wfsim.kernel._streams import Stream
@@ -137,7 +137,7 @@ class Simulation:
         if self._debug:
             loop.set_debug(True)
         if self.trace is not None:
-            loop.watch_task = self._watch
+            loop.watchers = (self._watch, *loop.watchers)
         self.loops.append(loop)
         return loop
 
@@ -171,6 +171,8 @@ class Simulation:
             error = caught
             left = waiting(self) if isinstance(caught, SimulationError) else ()
         duration_ns, steps = self.now_ns, self.environment.steps
+        if isinstance(error, SimulationError):
+            self.recorder.mute()  # what the cancelled tasks do now is no part of the run
         error = self._clean_up(loop) or error
         name = _outcome(error)
         if left:
@@ -196,9 +198,7 @@ class Simulation:
 
     # -- the detector's trace
 
-    def _watch(self, task: Driven) -> Callable[[Any, None], Any]:
-        enter = task._context.run
-
+    def _watch(self, task: Driven, enter: Enter) -> Enter:
         def traced(send: Any, _value: None) -> Any:
             frames = describe(task)
             self.trace.append((self.now_ns, task.get_name(), frames.where))  # type: ignore[union-attr]

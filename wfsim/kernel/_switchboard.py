@@ -1,8 +1,7 @@
 """Simulated threads: code that blocks, each in a greenlet of its own, all in the one real thread of the run.
 
-Control passes to a thread from whoever switches it in (the hub, which runs the environment's queue, or a thread that
-starts another) and comes back when the thread waits or ends. `Parker` is the one way to wait; sleeping, locks and all
-else are built on it.
+Control passes to a thread from the hub, the greenlet that runs the environment's queue, and comes back when the
+thread waits or ends. `Parker` is the one way to wait; sleeping, locks and all else are built on it.
 """
 
 from __future__ import annotations
@@ -24,6 +23,11 @@ if TYPE_CHECKING:
     from wfsim.kernel._environment import Environment, Timer
 
 FIRST_IDENT = 1 << 62  # no real thread has such an identifier
+
+# Code that does so many things without waiting, at one instant and so many times over, waits for something.
+_BUSY_ACTIONS = 20_000
+_BUSY_TURNS = 10
+_NUDGE_NS = 1_000_000
 
 active: Switchboard | None = None
 
@@ -76,6 +80,11 @@ class SimThread:
         self.sentinel: Any = None
         self.timer: Timer | None = None
         self.parker: Parker | None = None
+
+    def name(self) -> str:
+        """What to call it as long as `threading` has no name for it."""
+        named = getattr(getattr(self.call, "__self__", None), "name", None)
+        return named() if callable(named) else f"thread {self.ident - FIRST_IDENT}"
 
 
 class _Carrier(greenlet):
@@ -169,6 +178,7 @@ class Switchboard:
         rlocks: who holds an `RLock`, and how many times.
         pools: the executors that the run uses.
         outside: the locks that real threads outside of the simulation took during the run.
+        actions: how many times code has looked at a lock or a clock since it last took a breath.
         on_end: called with each thread that ends or crashes.
         on_crash: called before that with each thread that crashes.
     """
@@ -183,6 +193,9 @@ class Switchboard:
         self.rlocks: dict[Any, tuple[SimThread, int]] = {}
         self.outside: dict[Any, int] = {}
         self.pools: Any = None
+        self.actions = 0
+        self._busy_at = self._nudged_to = -1
+        self._busy_turns = self._nudge_ns = 0
         self.on_end: list[Callable[[SimThread], object]] = []
         self.on_crash: list[Callable[[SimThread], object]] = []
         self._words = pointers()
@@ -192,17 +205,32 @@ class Switchboard:
 
     # -- starting and ending
 
-    def start(self, call: Callable[[], object], context: Context, *, daemon: bool = False) -> SimThread:
-        """Run `call` as a new thread. It runs at once, until it first waits; `call` must not raise."""
+    def start(
+        self, call: Callable[[], object], context: Context, *, daemon: bool = False, sentinel: Any = None
+    ) -> SimThread:
+        """Run `call`, which must not raise, as a new thread.
+
+        From the hub it runs at once, until it first waits; from another thread as soon as that one waits, because
+        a greenlet begins as deep in the stack as the one that starts it.
+        """
         self._next_ident += 1
         thread = SimThread(self._next_ident, call, context, daemon=daemon)
-        carrier = self._idle.pop() if self._idle else self._new_carrier()
-        carrier.thread, carrier.gr_context = thread, context
-        thread.locals = carrier.locals.pointers
-        thread.carrier = thread.place = carrier
         self.threads[thread] = None
-        self._enter(thread)
+        if sentinel is not None:
+            thread.sentinel, self.locks[sentinel] = sentinel, thread
+        if self.current is self.root:
+            self._begin(thread)
+        else:
+            self.environment.call_at(self.environment.now_ns, self._begin, thread)
         return thread
+
+    def _begin(self, thread: SimThread) -> None:
+        if thread.alive:
+            carrier = self._idle.pop() if self._idle else self._new_carrier()
+            carrier.thread, carrier.gr_context = thread, thread.context
+            thread.locals = carrier.locals.pointers
+            thread.carrier = thread.place = carrier
+            self._enter(thread)
 
     def _new_carrier(self) -> _Carrier:
         carrier = _Carrier()
@@ -226,7 +254,7 @@ class Switchboard:
         thread.alive = False
         del self.threads[thread]
         for kept in (thread, thread.carrier, thread.place):
-            keep_for_ever(kept)
+            keep_for_ever(kept)  # of one that has not begun there is only the first
         if thread.timer is not None:
             thread.timer.cancel()
         if thread.parker is not None:
@@ -250,11 +278,11 @@ class Switchboard:
             self._enter(thread)
 
     def _enter(self, thread: SimThread) -> None:
-        words, outer, carrier = self._words, self.current, thread.carrier
+        words, root, carrier = self._words, self.root, thread.carrier
         # asyncio keeps a pointer into the thread-locals, so: exchange those first, then set the running loop.
-        outer.running_loop = _get_running_loop()
+        root.running_loop = _get_running_loop()
         if KEYED:
-            outer.locals = words[:]
+            root.locals = words[:]
         words[:] = thread.locals
         _set_running_loop(thread.running_loop)
         carrier.parent = getcurrent()
@@ -262,17 +290,15 @@ class Switchboard:
         try:
             thread.place.switch()
         finally:
-            self.current = outer
+            self.current = root
             if thread.place is not None:
                 thread.running_loop = _get_running_loop()
             if KEYED:
                 thread.locals = carrier.locals.pointers = words[:]
-            words[:] = outer.locals
-            _set_running_loop(outer.running_loop)
+            words[:] = root.locals
+            _set_running_loop(root.running_loop)
             if thread.place is None:
                 carrier.locals = carrier.locals.unused()
-        if not outer.alive:
-            self.vanish()
 
     def leave(self, thread: SimThread) -> None:
         """Go back to who switched the current thread in; return when it is resumed."""
@@ -297,6 +323,28 @@ class Switchboard:
         thread.timer = environment.call_at(deadline_ns, self.resume, thread)
         self.leave(thread)
         thread.timer = None
+
+    def act(self) -> None:
+        """Note that code looks at a lock or a clock. One that does nothing else waits for it to change: let it.
+
+        Real threads take turns whatever they do. Here a busy-waiting thread would hang the run, so after many actions
+        others get a turn, and if that does not help, time passes, more of it each time.
+        """
+        self.actions += 1
+        if self.actions < _BUSY_ACTIONS:
+            return
+        self.actions, now_ns = 0, self.environment.now_ns
+        if now_ns == self._nudged_to:
+            self._nudge_ns *= 2
+        elif now_ns != self._busy_at:
+            self._busy_at, self._busy_turns, self._nudge_ns = now_ns, 0, 0
+            return
+        elif self._busy_turns < _BUSY_TURNS:
+            self._busy_turns += 1
+        else:
+            self._nudge_ns = _NUDGE_NS
+        self._nudged_to = now_ns + self._nudge_ns if self._nudge_ns else -1
+        self.sleep(self._nudge_ns)
 
     def stand_in_line(self, thing: Any, what: str, deadline_ns: int | None = None) -> bool:
         """Wait until `next_in_line(thing)` names this thread; false if the deadline came first."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
 
+from wfsim.kernel import _environment
 from wfsim.kernel._environment import CURRENT_TASKS, Deferred
 
 if TYPE_CHECKING:
@@ -43,13 +44,21 @@ class _Parked:
 
 PARKED = _Parked()
 
+_stock_sleep = asyncio.sleep
+
 _UNCANCEL_CLEARS = sys.version_info >= (3, 13)
 
 
 @types.coroutine
-def pause(delay: float) -> Generator[float, None, None]:
+def pause(delay: float) -> Generator[Any, None, None]:
     """Wait `delay` virtual seconds: the wait of the library's own parts, for use inside a simulation only."""
-    yield delay
+    try:
+        yield delay
+    except RuntimeError as error:
+        # A task of asyncio's own making (`asyncio.Task(...)` called directly) does not know this wait.
+        if str(error) != f"Task got bad yield: {delay!r}":
+            raise
+        yield from _stock_sleep(delay).__await__()
 
 
 @types.coroutine
@@ -99,6 +108,7 @@ class Driven:
     _fut_waiter: Any = None
     _waits: Any = None
     _must_cancel = False
+    _interrupted = False
     _num_cancels_requested = 0
     _cancelled_exc: BaseException | None = None
     _cancel_message: Any = None
@@ -165,9 +175,12 @@ class Driven:
         waiter = self._fut_waiter
         if waiter is not None and waiter.cancel(msg=msg):
             return True
+        if self._interrupted:
+            return True  # the first request is under way, with its own message
         self._must_cancel = True
         self._cancel_message = msg
         if self._leave_wait():
+            self._interrupted = True
             self._loop._ready.append(self)
         elif CURRENT_TASKS.get(self._loop) is self:
             # It cancels itself: what it waits for next is not known yet.
@@ -191,6 +204,7 @@ class Driven:
 
     def _cancel_into(self, _value: None) -> Any:
         self._send = self._coro.send
+        self._interrupted = False
         if not self._must_cancel:
             return self._coro.send(None)
         self._must_cancel = False
@@ -379,8 +393,10 @@ class Task(Driven, asyncio.Task):  # type: ignore[type-arg]
         self._coro = coro
         self._send = coro.send
         self._context = context
-        self._enter = context.run if loop.watch_task is None else loop.watch_task(self)
+        self._enter = context.run
         self._number = loop._next_task_number()
+        if loop.watchers:
+            loop.watch(self)
 
     def _start_eagerly(self) -> None:
         loop = self._loop
@@ -435,6 +451,7 @@ class Task(Driven, asyncio.Task):  # type: ignore[type-arg]
 
     def _fail(self, error: BaseException) -> None:
         self._loop._tasks.pop(self._number, None)
+        _forget_drivers(error)
         if isinstance(error, asyncio.CancelledError):
             self._cancelled_exc = error
             _future_cancel(self)
@@ -486,8 +503,10 @@ class LightTask(Driven):
         self._coro = coro
         self._send = coro.send
         self._context = context = copy_context()
-        self._enter = context.run if loop.watch_task is None else loop.watch_task(self)
+        self._enter = context.run
         self._number = number = loop._next_task_number()
+        if loop.watchers:
+            loop.watch(self)
         loop._tasks[number] = self
         loop._ready.append(self)
 
@@ -569,6 +588,7 @@ class LightTask(Driven):
             self._end()
 
     def _fail(self, error: BaseException) -> None:
+        _forget_drivers(error)
         if isinstance(error, asyncio.CancelledError):
             self._cancelled, self._cancelled_exc = True, error
             self._end()
@@ -579,6 +599,17 @@ class LightTask(Driven):
         self._end()
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise error
+
+
+def _forget_drivers(error: BaseException) -> None:
+    """Let a traceback begin in the task's own code, as with asyncio's tasks."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename in _DRIVERS:
+        trace = trace.tb_next
+    error.__traceback__ = trace
+
+
+_DRIVERS = {__file__, _environment.__file__}
 
 
 class _Never:

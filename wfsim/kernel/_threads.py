@@ -36,6 +36,7 @@ class _Real:
 
     sleep = staticmethod(time.sleep)
     get_ident = staticmethod(_thread.get_ident)
+    get_native_id = staticmethod(getattr(_thread, "get_native_id", None))  # type: ignore[arg-type]
     start_new_thread = staticmethod(_thread.start_new_thread)
     start_joinable_thread = staticmethod(getattr(_thread, "start_joinable_thread", None))  # type: ignore[arg-type]
     set_sentinel = staticmethod(getattr(_thread, "_set_sentinel", None))  # type: ignore[arg-type]
@@ -82,6 +83,11 @@ def _get_ident() -> int:
     return board.current.ident if board is not None and board.real_ident == ident else ident
 
 
+def _get_native_id() -> int:
+    board = at.here()
+    return _Real.get_native_id() if board is None or board.current is board.root else board.current.ident
+
+
 def _start_new_thread(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any] = {}, /) -> int:  # noqa: B006
     board = at.here()
     if board is None or not callable(function) or type(args) is not tuple or type(kwargs) is not dict:
@@ -96,13 +102,19 @@ def _start_joinable_thread(function: Callable[[], object], handle: Any = None, d
     ours = _Handle()
     owner = getattr(function, "__self__", None)
     if isinstance(owner, threading.Thread):
-        owner._handle = ours  # type: ignore[attr-defined]  # noqa: SLF001
-    _start(board, function, lambda: ours.run(board.current, function), daemon=daemon)
+        owner._handle = ours  # type: ignore[attr-defined]
+    thread = _start(board, function, function, daemon=daemon, sentinel=ours.running)
+    ours.ident = thread.ident
     return ours
 
 
 def _start(
-    board: Switchboard, function: Callable[..., object], call: Callable[[], object], *, daemon: bool | None = None
+    board: Switchboard,
+    function: Callable[..., object],
+    call: Callable[[], object],
+    *,
+    daemon: bool | None = None,
+    sentinel: Any = None,
 ) -> SimThread:
     if daemon is None:
         daemon = getattr(getattr(function, "__self__", None), "daemon", True)
@@ -113,6 +125,8 @@ def _start(
         except SystemExit:
             pass
         except BaseException:  # noqa: BLE001  (as `_thread` does)
+            if not board.current.alive:
+                return
             kind, error, traceback = sys.exc_info()
             sys.unraisablehook(
                 SimpleNamespace(  # type: ignore[arg-type]
@@ -124,7 +138,7 @@ def _start(
                 )
             )
 
-    return board.start(run, fresh_context(), daemon=daemon)
+    return board.start(run, fresh_context(), daemon=daemon, sentinel=sentinel)
 
 
 class _Handle:
@@ -132,20 +146,17 @@ class _Handle:
 
     def __init__(self) -> None:
         self.ident = 0
-        self._running = _thread.allocate_lock()
-
-    def run(self, thread: SimThread, function: Callable[[], object]) -> None:
-        self.ident = thread.ident
-        self._running.acquire()
-        thread.sentinel = self._running
-        function()
+        self.running = _thread.allocate_lock()
+        self.running.acquire()
 
     def join(self, timeout: float | None = None) -> None:
-        if self._running.acquire(timeout=-1 if timeout is None else timeout):
-            self._running.release()
+        if self.running.locked() and self.ident == _get_ident():
+            raise RuntimeError("Cannot join current thread")
+        if self.running.acquire(timeout=-1 if timeout is None or timeout < 0 else timeout):
+            self.running.release()
 
     def is_done(self) -> bool:
-        return not self._running.locked()
+        return not self.running.locked()
 
     def _set_done(self) -> None:
         pass
@@ -166,8 +177,24 @@ def sign_off(thread: SimThread) -> None:
         thread.sentinel.release()
 
 
+def _not_foreign(before: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A thread that `threading` did not start is a foreign daemon to it; those of a run are the simulation's own."""
+
+    def __init__(self: Any) -> None:  # noqa: N807
+        before(self)
+        board = at.here()
+        if board is not None and board.current is not board.root:
+            self._daemonic = False
+            self._name = board.current.name()
+
+    return __init__
+
+
+_patching.override(threading._DummyThread, "__init__", _not_foreign)  # type: ignore[attr-defined]
 _patching.replace(_Real.get_ident, _get_ident)
 _patching.replace(_Real.start_new_thread, _start_new_thread)
+if hasattr(_thread, "get_native_id"):
+    _patching.replace(_Real.get_native_id, _get_native_id)
 if hasattr(_thread, "start_joinable_thread"):
     _patching.replace(_Real.start_joinable_thread, _start_joinable_thread)
 if hasattr(_thread, "_set_sentinel"):

@@ -97,6 +97,8 @@ def _waits_for(task: Driven, frames: list[FrameType]) -> str:
     if type(waiter).__name__ == "_GatheringFuture":
         return "gather"
     innermost = frames[-1] if frames else None
+    if any(frame.f_code.co_name == "strike" for frame in frames[-2:]):
+        return "an injected fault to pass"
     if innermost is not None and _is_library(innermost) and innermost.f_code.co_name not in _PLUMBING:
         return innermost.f_code.co_qualname
     if waiter is not None:

@@ -59,6 +59,7 @@ class World:
         self.start_ns = (simulation.start - _EPOCH) // timedelta(microseconds=1) * 1_000
         self.thread = 0
         self.stream = simulation.stream
+        self.on_look: Callable[[], object] = _nothing  # called each time code looks at a clock
         self._undo: list[Callable[[], object]] = []
 
     def __enter__(self) -> World:
@@ -133,6 +134,15 @@ def _end() -> None:
     _turn.release()
 
 
+def active_world() -> World | None:
+    """The world that is entered now, in whatever thread."""
+    return _active
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 def inside() -> bool:
     """Whether a simulation runs in this thread."""
     return _active is not None and _active.thread == get_ident()
@@ -159,6 +169,7 @@ class _Traveller(time_machine.Traveller):
     def time_ns(self) -> int:
         world = self._world
         if get_ident() == world.thread:
+            world.on_look()
             return world.start_ns + world.clock.now_ns
         if self._before is not None:
             return self._before.time_ns()
@@ -170,6 +181,7 @@ def _virtual_seconds(original: Callable[[], float]) -> Callable[[], float]:
         world = _active
         if world is None or get_ident() != world.thread:
             return original()
+        world.on_look()
         return world.clock.now_ns / NS_PER_SECOND
 
     return read
@@ -180,6 +192,7 @@ def _virtual_nanoseconds(original: Callable[[], int]) -> Callable[[], int]:
         world = _active
         if world is None or get_ident() != world.thread:
             return original()
+        world.on_look()
         return world.clock.now_ns
 
     return read
@@ -191,6 +204,7 @@ def _virtual_clock(original: Callable[[int], Any], unit: int) -> Callable[[int],
         # The wall clock is time-machine's; all the others stand at zero when the run begins.
         if world is None or get_ident() != world.thread or clock_id == time.CLOCK_REALTIME:
             return original(clock_id)
+        world.on_look()
         return world.clock.now_ns if unit == 1 else world.clock.now_ns / unit
 
     return clock_gettime

@@ -21,6 +21,7 @@ class LoseReply:
 
     kind: ClassVar[str] = "lose_reply"
     point: ClassVar[str] = "reply"
+    never_at: ClassVar[tuple[str, ...]] = ("call",)  # before the call there is no reply to lose
 
     def describe(self) -> dict[str, Any]:
         """Give the fault as plain data."""

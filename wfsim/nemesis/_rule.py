@@ -167,6 +167,11 @@ def _check(rule: Any) -> None:
         value = getattr(rule, name)
         if value is not None and (not isinstance(value, str) or not value):
             raise DesignError(f"{name}={value!r} of a fault must be a name or a glob such as 'charge*'")
+    for point in getattr(rule.fault, "never_at", ()):
+        if rule.point is not None and fnmatchcase(point, rule.point):
+            raise DesignError(
+                f"{rule.fault.kind} cannot strike at point {point!r}; leave point={rule.point!r} out"
+            )
     if type(rule.probability) not in {int, float} or not 0 <= rule.probability <= 1:
         raise DesignError(f"probability={rule.probability!r} of a fault must be a number from 0 to 1")
     if rule.count is not None and (type(rule.count) is not int or rule.count < 1):

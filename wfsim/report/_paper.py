@@ -7,19 +7,17 @@ for arrows and check marks, ASCII stands in for them. rich is imported when the 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from io import StringIO
 from typing import TYPE_CHECKING, Final, TextIO
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rich.console import RenderableType
-
+_GAP: Final = 2
 _NARROWEST: Final = 40
 _WIDEST: Final = 140
 _WIDTH_OF_A_FILE: Final = 100
@@ -65,37 +63,77 @@ class Paper:
 
     def words(self, text: str, style: str = "") -> Text:
         """Make a text that this paper can show; control characters of user data do not reach the terminal."""
-        safe = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split("\n")))
-        return Text(safe.translate(_IN_ASCII) if self.ascii else safe, style=style)
+        safe = text if text.isprintable() else _printable(text)
+        shown = safe.translate(_IN_ASCII) if self.ascii else safe
+        return Text().append(shown, style=style or None)  # these words alone, not what is appended to them
 
-    def print(self, *parts: RenderableType, indent: int = 0) -> None:
-        """Print each part on a line of its own, wrapped if it is too long; without parts, an empty line."""
-        for part in parts or (Text(""),):
-            self._put(Padding(part, (0, 0, 0, indent)) if indent else part)
+    def print(self, text: Text | None = None, *, indent: int = 0) -> None:
+        """Print a text on lines of its own, wrapped and indented; without one, an empty line."""
+        margin = Text(" " * indent)
+        self._put([margin + line for line in self._wrapped(text or Text(), self.width - indent)])
 
-    def _put(self, part: RenderableType) -> None:
-        if self.console.is_terminal:
-            self.console.print(part)
+    def table(self, rows: Iterable[Row], columns: Sequence[Column]) -> None:
+        """Print rows under dim headings; the last column takes the room that is left, and wraps.
+
+        A row without cells is an empty line. A cell that would take more than a third of the page is cut.
+        """
+        rows = list(rows)
+        heads = [self.words(column.heading, "dim") for column in columns]
+        widths = [
+            min(max(cell.cell_len for cell in cells), self.width // 3)
+            for cells in zip(heads, *(row.cells for row in rows if row.cells), strict=True)
+        ][:-1]
+        room = max(_NARROWEST // 2, self.width - sum(width + _GAP for width in widths))
+        if any(column.heading for column in columns):
+            rows.insert(0, Row(heads))
+        self._put([line for row in rows for line in self._laid_out(row, columns, widths, room)])
+
+    def _laid_out(
+        self, row: Row, columns: Sequence[Column], widths: Sequence[int], room: int
+    ) -> Iterable[Text]:
+        if not row.cells:
+            yield Text()
             return
-        with self.console.capture() as caught:
-            self.console.print(part)
-        self.stream.writelines(f"{line.rstrip()}\n" for line in caught.get().splitlines())
+        left = Text()
+        for cell, column, width in zip(row.cells, columns, widths, strict=False):
+            cell.truncate(width, overflow="ellipsis" if not self.ascii else "crop")
+            space = " " * (width - cell.cell_len)
+            left.append(space if column.right else "").append_text(cell)
+            left.append(" " * _GAP if column.right else space + " " * _GAP)
+        for number, line in enumerate(self._wrapped(row.cells[-1], room - row.indent)):
+            yield (left if not number else Text(" " * left.cell_len)) + Text(" " * row.indent) + line
 
-    def table(self, rows: Iterable[Sequence[RenderableType]], columns: Sequence[tuple[str, str]]) -> None:
-        """Print rows under dim headings. A column is (heading, "left" | "right" | "fill"); "fill" wraps."""
-        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-        table.show_header = any(heading for heading, _ in columns)
-        for heading, how in columns:
-            table.add_column(
-                self.words(heading),
-                justify="right" if how == "right" else "left",
-                no_wrap=how != "fill",
-                overflow="fold" if how == "fill" else "ellipsis",
-                ratio=1 if how == "fill" else None,
-            )
-        for row in rows:
-            table.add_row(*row)
-        self._put(table)
+    def _wrapped(self, text: Text, width: int) -> Iterable[Text]:
+        return [text] if text.cell_len <= width else text.wrap(self.console, width)
+
+    def _put(self, lines: Sequence[Text]) -> None:
+        """Put lines that fit on the paper, all at once: a long timeline has tens of thousands."""
+        if self.console.is_terminal:
+            for line in lines:
+                line.rstrip()
+            self.console.print(Text("\n").join(lines), soft_wrap=True)
+        else:
+            self.stream.writelines(f"{line.plain.rstrip()}\n" for line in lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: its heading, and whether its cells stand to the right."""
+
+    heading: str = ""
+    right: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a table; ``indent`` moves its last cell to the right, also where it wraps."""
+
+    cells: list[Text] = field(default_factory=list)
+    indent: int = 0
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text.replace("\n", " "))
 
 
 def _width(stream: TextIO, wanted: int | None) -> int:

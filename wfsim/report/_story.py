@@ -65,7 +65,7 @@ def _end(tree: Tree, op: Op, invoke: Op) -> Line:
         line,
         aside=effects_of(op, tree.effects.get(invoke.index, ())),
         took_ns=op.time_ns - invoke.time_ns,
-        tone=_TONES[op.type],
+        tone="bad" if is_flow and op.type == "info" else _TONES[op.type],
         fault=bool(faults),
     )
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final, Literal
 
+from wfsim.report._paper import Column, Row
 from wfsim.report._timeline import print_missed, print_run
 from wfsim.report._words import about, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.console import RenderableType
 
     from wfsim.harness import ExpectationResult, ExperimentResult, ExperimentRun
     from wfsim.report._paper import Paper
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 _ROWS: Final = 12
 _SIGNS: Final = {True: ("✓", "green"), False: ("✗", "bold red"), "unknown": ("?", "yellow")}
 
-_VERDICT_COLUMNS: Final = (("", "left"), ("", "fill"))
+_VERDICT_COLUMNS: Final = (Column(), Column())
 
 State = Literal["passed", "failed"]
 
@@ -74,12 +73,13 @@ def print_runs(paper: Paper, result: ExperimentResult, *, whole: bool) -> None:
     """Print a table with a row for each run; the less telling ones of many are only counted."""
     shown = list(result.runs) if whole else _worth_a_row(result.runs)
     paper.print()
-    columns = [("seed", "right"), ("outcome", "left"), ("virtual time", "right"), ("faults", "right")]
+    columns = [Column("seed", right=True), Column("outcome"), Column("virtual time", right=True)]
+    columns.append(Column("faults", right=True))
     instances = result.experiment.workload.instances
     if instances > 1:
-        columns.append((f"ok of {instances}", "right"))
+        columns.append(Column(f"ok of {instances}", right=True))
     rows = [_row(paper, one, instances=instances > 1) for one in shown]
-    paper.table(rows, [*columns, ("broken", "fill")])
+    paper.table(rows, [*columns, Column("broken")])
     if len(shown) < len(result.runs):
         paper.print(
             paper.words(
@@ -108,14 +108,14 @@ def _broken(one: ExperimentRun) -> list[str]:
     ]
 
 
-def _row(paper: Paper, one: ExperimentRun, *, instances: bool) -> list[RenderableType]:
+def _row(paper: Paper, one: ExperimentRun, *, instances: bool) -> Row:
     run = one.run
     error = f": {type(run.error).__name__}" if run.error is not None and run.outcome == "error" else ""
     cells = [str(one.seed), run.outcome + error, about(run.duration_ns), str(faults_of(one) or "-")]
     if instances:
         cells.append(str(len(run.history.where(kind="instance", type="ok"))))
     cells.append(", ".join(dict.fromkeys(_broken(one))) or "-")
-    return [paper.words(cell) for cell in cells]
+    return Row([paper.words(cell) for cell in cells])
 
 
 def faults_of(one: ExperimentRun) -> int:
@@ -128,20 +128,16 @@ def print_expectations(paper: Paper, result: ExperimentResult) -> None:
     paper.table([_expectation(paper, one, len(result.runs)) for one in result.expectations], _VERDICT_COLUMNS)
 
 
-def _expectation(paper: Paper, result: ExpectationResult, runs: int) -> list[RenderableType]:
+def _expectation(paper: Paper, result: ExpectationResult, runs: int) -> Row:
     sign, style = _SIGNS[result.met]
-    seed = (
-        f"seed {result.deciding.seed}: "
-        if runs > 1 and result.deciding and result.verdict.valid is False
-        else ""
-    )
+    seed = f"seed {result.deciding.seed}: " if runs > 1 and result.deciding else ""
     text = paper.words(str(result.expectation), "bold")
     if result.expectation.breaks:
         text.append_text(
             paper.words(" breaks, as expected" if result.met is True else " was expected to break")
         )
     text.append_text(paper.words(f": {seed}{result.verdict.message}", "" if result.met is True else style))
-    return [paper.words(sign, style), text]
+    return Row([paper.words(sign, style), text])
 
 
 def print_verdict(paper: Paper, result: ExperimentResult, real_s: float | None = None) -> None:
@@ -172,7 +168,11 @@ def print_replays(paper: Paper, results: Sequence[ExperimentResult]) -> None:
 def print_totals(paper: Paper, results: Sequence[ExperimentResult], bad_files: int) -> None:
     """Print a table with a row for each of several files, and how many passed."""
     paper.print()
-    columns = [("", "left"), ("runs", "right"), ("faults", "right"), ("met", "right"), ("file", "fill")]
+    columns = [
+        Column(),
+        *(Column(heading, right=True) for heading in ("runs", "faults", "met")),
+        Column("file"),
+    ]
     paper.table([_total(paper, result) for result in results], columns)
     failed = [result for result in results if not result.passed]
     counts = [(len(results) - len(failed), "passed", "green"), (len(failed), "failed", "bold red")]
@@ -186,10 +186,10 @@ def print_totals(paper: Paper, results: Sequence[ExperimentResult], bad_files: i
     print_replays(paper, results)
 
 
-def _total(paper: Paper, result: ExperimentResult) -> list[RenderableType]:
+def _total(paper: Paper, result: ExperimentResult) -> Row:
     sign, style = _SIGNS[result.passed]
     met = sum(one.met is True for one in result.expectations)
     faults = sum(faults_of(one) for one in result.runs)
     cells = [str(len(result.runs)), str(faults or "-"), f"{met} of {len(result.expectations)}"]
     file = result.experiment.source or result.experiment.name
-    return [paper.words(sign, style), *(paper.words(cell) for cell in cells), paper.words(file)]
+    return Row([paper.words(sign, style), *(paper.words(cell) for cell in cells), paper.words(file)])

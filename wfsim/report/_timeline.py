@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rich.padding import Padding
 from rich.text import Text
 
 from wfsim.report._clock import clock
 from wfsim.report._fold import focus
-from wfsim.report._paper import Paper
+from wfsim.report._paper import Column, Paper, Row
 from wfsim.report._story import tell
 from wfsim.report._words import about
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from rich.console import RenderableType
 
     from wfsim.checkers import Verdict
     from wfsim.harness import Run
@@ -107,22 +104,22 @@ def _print_lines(paper: Paper, lines: Sequence[Line]) -> None:
     write = clock(line.time_ns for line in lines)
     processes = dict.fromkeys(line.process for line in lines if line.process)
     show_took = paper.width >= _NARROW and any(line.took_ns for line in lines)
-    columns = [("", "left"), ("time", "right")]
-    columns += [("took", "right")] * show_took
-    columns += [("process", "left")] * (len(processes) > 1)
-    heading = next(iter(processes), "") if len(processes) == 1 else "what happened"
-    rows: list[list[RenderableType]] = []
+    columns = [Column(), Column("time", right=True)]
+    columns += [Column("took", right=True)] * show_took
+    columns += [Column("process")] * (len(processes) > 1)
+    columns += [Column(next(iter(processes), "") if len(processes) == 1 else "what happened")]
+    rows: list[Row] = []
     beginnings = _beginnings(lines)
     for at, line in enumerate(lines):
         if at in beginnings:
-            rows.append([])
-        row: list[RenderableType] = [_mark(paper, line), paper.words(write(line.time_ns), "dim")]
+            rows.append(Row())
+        cells = [_mark(paper, line), paper.words(write(line.time_ns), "dim")]
         if show_took:
-            row.append(paper.words(about(line.took_ns) if line.took_ns else "", "dim"))
+            cells.append(paper.words(about(line.took_ns) if line.took_ns else "", "dim"))
         if len(processes) > 1:
-            row.append(paper.words(line.process, "cyan"))
-        rows.append([*row, _sentence(paper, line)])
-    paper.table(rows, [*columns, (heading, "fill")])
+            cells.append(paper.words(line.process, "cyan"))
+        rows.append(Row([*cells, _sentence(paper, line)], indent=2 * line.depth))
+    paper.table(rows, columns)
 
 
 def _beginnings(lines: Sequence[Line]) -> set[int]:
@@ -145,10 +142,9 @@ def _mark(paper: Paper, line: Line) -> Text:
     return paper.words("↯", "yellow") if line.fault else Text("")
 
 
-def _sentence(paper: Paper, line: Line) -> RenderableType:
-    """Give the indented text; a wrapped line keeps its indentation."""
+def _sentence(paper: Paper, line: Line) -> Text:
     text = paper.words(line.text, _STYLES[line.tone])
     text.append_text(paper.words(line.aside, "dim"))
     if line.breaks:
         text.append_text(paper.words(f"  ←{', '.join(line.breaks)}", "bold red"))
-    return Padding(text, (0, 0, 0, 2 * line.depth)) if line.depth else text
+    return text

@@ -47,17 +47,16 @@ def _read_retry(value: Any, info: ValidationInfo) -> Retry | None:
     if value is None:
         return None
     collected = Collected()
-    errors: tuple[type[Exception], ...] = ()
+    options: dict[str, Any] = {}
     if isinstance(value, dict) and "retry_on" in value:
         with collected.at(("retry_on",)):
-            errors = _read_errors(value["retry_on"], (info.context or {})["folder"])
+            options["retry_on"] = _read_errors(value["retry_on"], (info.context or {})["folder"])
         value = {key: option for key, option in value.items() if key != "retry_on"}
-    options: dict[str, Any] = {}
     with collected.at():
-        options = read_options(Retry, value)
+        options |= read_options(Retry, value)
     collected.raise_if_any()
     try:
-        return Retry(**options, **({"retry_on": errors} if errors else {}))
+        return Retry(**options)
     except (WfsimError, TypeError, ValueError) as error:
         raise Wrong(str(error)) from error
 
@@ -279,7 +278,11 @@ def _read_target(part: TargetPart) -> Target:
             raise Wrong("no plugin that adds targets is installed", at=("target",))
         raise unknown("target", part.target, sorted(targets), at=("target",))
     make = targets[part.target]
-    return make(**_options_for(make, part.with_))
+    options = _options_for(make, part.with_)
+    try:
+        return make(**options)
+    except Exception as error:  # a plugin's code may refuse its options in any way
+        raise Wrong(f"making the target failed: {type(error).__name__}: {error}") from error
 
 
 def _options_for(make: Any, given: dict[str, Any]) -> dict[str, Any]:

@@ -116,8 +116,12 @@ def _fault(kind: str, value: Any, folder: FilePath) -> Any:
         return _fail(value, folder)
     if kind == "delay":
         return Delay(read_distribution(value))
-    made = {"hang": Hang, "lose_reply": LoseReply, "crash": Crash}.get(kind) or plugins().faults[kind]
-    return made(**read_options(made, value))
+    make = {"hang": Hang, "lose_reply": LoseReply, "crash": Crash}.get(kind) or plugins().faults[kind]
+    options = read_options(make, value)
+    try:
+        return make(**options)
+    except Exception as error:  # a plugin's code may refuse its options in any way
+        raise Wrong(str(error)) from error
 
 
 class FailPart(Part):
@@ -137,7 +141,10 @@ def _fail(value: Any, folder: FilePath) -> Fail:
     except Wrong as wrong:
         wrong.at = ("error",) if isinstance(value, dict) else ()
         raise
-    return Fail(error(part.message) if part.message else error)
+    try:
+        return Fail(error(part.message) if part.message else error)
+    except (WfsimError, TypeError) as wrong:
+        raise Wrong(f"{part.error} cannot be raised with a message alone; name another error") from wrong
 
 
 def _where(value: Any, known: Description | None) -> dict[str, Any]:

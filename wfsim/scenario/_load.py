@@ -24,6 +24,7 @@ from wfsim.scenario._yaml import parse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_SEEDS_MAX = 1_000_000
 _SECTIONS = (
     "name",
     "description",
@@ -180,8 +181,8 @@ class _Reader:
 def read_seeds(value: Any) -> tuple[int, ...]:
     """Return the seeds: a list of whole numbers, or how many (counted from 0). Raises Wrong."""
     if isinstance(value, int) and not isinstance(value, bool):
-        if value < 1:
-            raise Wrong(f"expected at least 1 seed, got {value}")
+        if not 1 <= value <= _SEEDS_MAX:
+            raise Wrong(f"expected from 1 to {_SEEDS_MAX} seeds, got {value}")
         return tuple(range(value))
     if not isinstance(value, list):
         raise Wrong(f"expected a list of whole numbers, or how many seeds, got {shown(value)}")

@@ -58,7 +58,7 @@ def read_options(function: Callable[..., Any], value: Any) -> dict[str, Any]:
     name ends in ``_ns`` is a duration and is written without that ending.
     """
     model, names = _options_model(function)
-    if value and not names:
+    if not names and value not in (None, {}):
         raise Wrong(f"takes no options, got {shown(value)}")
     if value is None:
         value = {}

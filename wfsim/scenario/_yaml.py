@@ -22,6 +22,13 @@ _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9]+(_[0-9]+)*", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
 _DIGITS_MAX = 40
+_CURES = {
+    "\\t": "indent with spaces; YAML allows no tabs",
+    "mapping values are not allowed": "put text that contains ': ' in quotes, and check the indentation",
+    "could not find expected ':'": "a key needs a colon and a space after it",
+    "but got '{'": "put text that contains braces in quotes",
+    "single document": "one file is one scenario; remove the '---' between them",
+}
 _NODES_MAX = 100_000
 
 
@@ -181,17 +188,9 @@ def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> tuple[Place, Path, 
 
 def _hint(problem: str, line: str) -> str:
     """Say what usually lies behind a syntax error."""
-    if "\\t" in problem:
-        return "indent with spaces; YAML allows no tabs"
     if re.search(r":\s*[><]=?\s*\d", line):
         return "write a bound as a word, such as at_least: 0.9"
-    if "mapping values are not allowed" in problem:
-        return "put text that contains ': ' in quotes, and check the indentation"
-    if "could not find expected ':'" in problem:
-        return "a key needs a colon and a space after it"
-    if "single document" in problem:
-        return "one file is one scenario; remove the '---' between them"
-    return ""
+    return next((cure for sign, cure in _CURES.items() if sign in problem), "")
 
 
 def _character_fault(error: yaml.reader.ReaderError, text: str) -> tuple[Place, Path, str, str]:

@@ -183,7 +183,8 @@ class DAGWorkflow:
     def execute(self, *given: Any, seed: int = 0, nemesis: Nemesis | None = None) -> dict[str, Any]:
         """Run all tasks once in virtual time, and wait for them: the blocking form of ``run``.
 
-        Blocking code inside a simulation runs them there. Raise DesignError inside a coroutine.
+        Blocking code inside a simulation runs them there, under that one's seed and
+        faults. Raise DesignError inside a coroutine.
         """
         results: dict[str, Any] = execute("dag", self.run, given, seed, nemesis)
         return results

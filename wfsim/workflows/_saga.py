@@ -171,7 +171,8 @@ class Saga:
     ) -> dict[str, Any]:
         """Run the saga once in virtual time, and wait for it: the blocking form of ``run``.
 
-        Blocking code inside a simulation runs it there. Raise DesignError inside a coroutine.
+        Blocking code inside a simulation runs it there, under that one's seed and
+        faults. Raise DesignError inside a coroutine.
         """
         result: dict[str, Any] = execute("saga", self.run, (given,), seed, nemesis)
         return result

@@ -97,7 +97,7 @@ def _run(where, name, excluded):
         "passed": list(result.passed),
         "failed": result.failed,
         "skipped": result.omitted,
-        "virtual_loops": len(virtual),
+        "virtual_loops": next(virtual),
         "stock_loops": sorted(stock),
     }
 

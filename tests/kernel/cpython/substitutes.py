@@ -6,6 +6,7 @@ import asyncio
 import time
 import unittest
 from asyncio import base_events
+from itertools import count
 
 from wfsim.kernel import Simulation, VirtualLoop, current
 from wfsim.kernel._loop import Policy
@@ -29,13 +30,13 @@ def install(where):
 
 def count_loops():
     """Count virtual loops, and collect the names of the classes of others, from now on."""
-    virtual, stock = [], set()
+    virtual, stock = count(), set()
     init = base_events.BaseEventLoop.__init__
 
     def counted(self):
         init(self)
         if isinstance(self, VirtualLoop):
-            virtual.append(self)
+            next(virtual)
         else:
             stock.add(type(self).__qualname__)
 
