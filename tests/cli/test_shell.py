@@ -78,7 +78,9 @@ def test_ctrl_c_ends_cleanly(folder) -> None:
     time.sleep(1.5)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (130, "", "interrupted\n")
+    assert (out, err) == ("", "interrupted\n")
+    # Caught inside exec(), as dataclasses use it, Python ends by the signal itself: a shell calls both 130.
+    assert process.returncode in {130, -signal.SIGINT}
 
 
 def test_a_closed_pipe_ends_quietly() -> None:

@@ -7,11 +7,14 @@ import contextvars
 import gc
 import os
 import queue
+import select
+import selectors
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+from multiprocessing.pool import ThreadPool
 
 import greenlet
 import pytest
@@ -1237,6 +1240,166 @@ class TestAsyncioInside:
             return now()
 
         assert Simulation(debug=True).run(main).value == 1.0
+
+
+    def test_a_stock_event_loop_runs_in_virtual_time_too(self) -> None:
+        """A selector loop that code makes by name waits in virtual time, since `select` does."""
+
+        async def inner():
+            await asyncio.sleep(10)
+            await asyncio.get_running_loop().run_in_executor(None, time.sleep, 5)
+            return type(asyncio.get_running_loop()).__module__
+
+        def main():
+            loop = asyncio.SelectorEventLoop()
+            try:
+                return loop.run_until_complete(inner()).partition(".")[0], now()
+            finally:
+                loop.run_until_complete(loop.shutdown_default_executor())
+                loop.close()
+
+        assert simulate(main) == ("asyncio", 15.0)
+
+
+class TestSelect:
+    def test_select_waits_in_virtual_time(self) -> None:
+        """select, poll and epoll give up at their timeout, on the virtual clock."""
+
+        def main():
+            reader, writer = os.pipe()
+            try:
+                assert select.select([reader], [], [], 2) == ([], [], [])
+                for make in ("poll", "epoll"):
+                    if hasattr(select, make):
+                        waiter = getattr(select, make)()
+                        waiter.register(reader, select.POLLIN)
+                        assert waiter.poll(3000 if make == "poll" else 3) == []
+                        assert waiter.poll(0) == []
+                selectors.DefaultSelector().select(1)
+                return now()
+            finally:
+                os.close(reader)
+                os.close(writer)
+
+        assert simulate(main) in {3.0, 6.0, 9.0}
+
+    def test_a_thread_that_writes_wakes_one_that_selects(self) -> None:
+        """A pipe between two simulated threads works, also without a timeout."""
+
+        def main():
+            reader, writer = os.pipe()
+            threading.Timer(4, os.write, (writer, b"x")).start()
+            ready = select.select([reader], [], [])
+            os.close(reader)
+            os.close(writer)
+            return ready[0] == [reader], now()
+
+        assert simulate(main) == (True, 4.0)
+
+    def test_multiprocessings_thread_pool(self) -> None:
+        """ThreadPool, which waits on pipes, works as well."""
+
+        def main():
+            with ThreadPool(2) as pool:
+                return pool.map(lambda n: (time.sleep(1), n)[1], range(4), chunksize=1), now()
+
+        assert simulate(main) == ([0, 1, 2, 3], 2.0)
+
+    def test_waiting_for_ever_is_a_deadlock(self) -> None:
+        """A descriptor that nobody in the simulation can make ready is reported, not waited for in real time."""
+        outcome = outcome_of(lambda: select.select([], [], []))
+        assert outcome.name == "deadlock"
+        assert outcome.waiting[-1].waits_for == "select"
+
+
+class TestBusyWaiting:
+    """Real threads take turns whatever they do; code that relies on it must not hang a run."""
+
+    def test_a_thread_that_watches_the_clock_lets_it_move(self) -> None:
+        """`while time.monotonic() < deadline: pass` comes to an end."""
+
+        def main():
+            for clock in (time.monotonic, time.time, time.perf_counter_ns):
+                deadline = clock() + (2 if clock is not time.perf_counter_ns else 2 * 10**9)
+                while clock() < deadline:
+                    pass
+            return 6 <= now() < 20
+
+        assert simulate(main)
+
+    def test_a_coroutine_that_watches_the_clock_lets_others_run(self) -> None:
+        """Threads go on while a coroutine burns time."""
+
+        async def main():
+            seen = []
+            start(lambda: (time.sleep(1), seen.append(now())))
+            while not seen:
+                time.monotonic()
+            return seen
+
+        assert simulate(main) == [1.0]
+
+    @pytest.mark.parametrize("make", [queue.Queue, queue.SimpleQueue])
+    def test_a_thread_that_polls_a_queue_gets_its_item(self, make) -> None:
+        """A loop around get_nowait does not starve the producer."""
+
+        def main():
+            line = make()
+            threading.Timer(3, line.put, ("item",)).start()
+            while True:
+                with contextlib.suppress(queue.Empty):
+                    return line.get_nowait()
+
+        assert simulate(main) == "item"
+
+    def test_a_thread_that_polls_a_lock_gets_it(self) -> None:
+        """A loop around acquire(blocking=False) does not starve the holder."""
+
+        def main():
+            lock = threading.Lock()
+
+            def hold():
+                with lock:
+                    time.sleep(3)
+
+            start(hold)
+            while not lock.acquire(blocking=False):
+                pass
+            return now() >= 3
+
+        assert simulate(main)
+
+    def test_working_hard_costs_no_time(self) -> None:
+        """Code that looks at clocks and locks often, but not only, sees no time pass."""
+
+        def main():
+            lock = threading.Lock()
+            for _ in range(50_000):
+                with lock:
+                    time.time()
+            return now()
+
+        assert simulate(main) == 0.0
+
+
+class TestInterrupt:
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+    @pytest.mark.parametrize("pause", [0, 1])
+    def test_an_interrupt_in_a_blocking_function_ends_the_run(self, error, pause) -> None:
+        """Ctrl-C leaves the simulation at once, and everything is restored."""
+
+        def work():
+            time.sleep(pause)
+            raise error
+
+        async def main():
+            await asyncio.to_thread(work)
+
+        sleep = time.sleep
+        with pytest.raises(error):
+            simulate(main)
+        assert time.sleep is sleep
+        assert simulate(lambda: (time.sleep(1), now())[1]) == 1.0
 
 
 class TestGreenletsOfOthers:

@@ -1,7 +1,7 @@
 """The bridge to code that blocks: `time.sleep`, threads, locks, queues and executors wait in virtual time.
 
-This is the door to four files: `_switchboard` (simulated threads and how they wait), `_threadstate` (their
-thread-locals), `_locks` and `_threads` (what stands in for the standard library).
+This is the door to five files: `_switchboard` (simulated threads and how they wait), `_threadstate` (their
+thread-locals), `_locks`, `_threads` and `_selects` (what stands in for the standard library).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from wfsim.kernel import _locks, _threads
+from wfsim.kernel import _locks, _selects, _threads  # noqa: F401  (importing _selects declares its stand-ins)
 from wfsim.kernel import _switchboard as at
 from wfsim.kernel._ambient import PROCESS
 from wfsim.kernel._switchboard import Parker, SimThread, Switchboard

@@ -13,9 +13,8 @@ import asyncio.tasks
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from wfsim.kernel import _patching
+from wfsim.kernel import _patching, _tasks
 from wfsim.kernel._loop import Policy, VirtualLoop
-from wfsim.kernel._tasks import pause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,7 +34,7 @@ async def sleep(delay: float, result: Any = None) -> Any:
     """`asyncio.sleep` while a simulation runs: the same, without a future and a timer for each call."""
     if _running_loop().__class__ is not VirtualLoop or not _SHORTEST <= delay < _LONGEST:
         return await stock_sleep(delay, result)
-    await pause(delay + 0.0)
+    await _tasks.sleep(delay)
     return result
 
 

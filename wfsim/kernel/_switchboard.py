@@ -139,6 +139,7 @@ class Parker:
         return not self._late
 
     def _park_hub(self, timer: Timer | None) -> None:
+        self._board.look()
         try:
             self._board.environment.run_blocked(lambda: not self._parked)
         except BaseException:
@@ -176,6 +177,7 @@ class Switchboard:
         lines: for each thing that somebody waits for, the waiters, first come first.
         locks: who holds a `Lock`.
         rlocks: who holds an `RLock`, and how many times.
+        watchers: who waits for a real descriptor, and how to see whether it is ready.
         pools: the executors that the run uses.
         outside: the locks that real threads outside of the simulation took during the run.
         actions: how many times code has looked at a lock or a clock since it last took a breath.
@@ -192,6 +194,7 @@ class Switchboard:
         self.locks: dict[Any, SimThread] = {}
         self.rlocks: dict[Any, tuple[SimThread, int]] = {}
         self.outside: dict[Any, int] = {}
+        self.watchers: dict[Parker, Callable[[], object]] = {}
         self.pools: Any = None
         self.actions = 0
         self._busy_at = self._nudged_to = -1
@@ -299,6 +302,8 @@ class Switchboard:
             _set_running_loop(root.running_loop)
             if thread.place is None:
                 carrier.locals = carrier.locals.unused()
+            if self.watchers:
+                self.look()
 
     def leave(self, thread: SimThread) -> None:
         """Go back to who switched the current thread in; return when it is resumed."""
@@ -373,6 +378,12 @@ class Switchboard:
             line.remove(parker)
             if not line:
                 del self.lines[parker.thing]
+
+    def look(self) -> None:
+        """Wake those whose descriptors are ready."""
+        for parker, is_ready in list(self.watchers.items()):
+            if is_ready():
+                parker.wake()
 
     def deadline(self, timeout_s: float | None) -> int | None:
         """The time in nanoseconds at which a timeout that begins now is over."""

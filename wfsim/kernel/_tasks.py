@@ -50,15 +50,20 @@ _UNCANCEL_CLEARS = sys.version_info >= (3, 13)
 
 
 @types.coroutine
-def pause(delay: float) -> Generator[Any, None, None]:
-    """Wait `delay` virtual seconds: the wait of the library's own parts, for use inside a simulation only."""
+def sleep(seconds: float) -> Generator[Any, None, None]:
+    """Wait `seconds`: virtual ones in a simulation, real ones on a plain asyncio loop.
+
+    The wait is offered to whoever drives the task. The simulation takes a float; asyncio's own tasks refuse
+    it with an error, and then get asyncio's sleep. Asking first which loop runs would cost every wait more
+    than this costs the waits of production.
+    """
+    seconds *= 1.0
     try:
-        yield delay
+        yield seconds
     except RuntimeError as error:
-        # A task of asyncio's own making (`asyncio.Task(...)` called directly) does not know this wait.
-        if str(error) != f"Task got bad yield: {delay!r}":
+        if str(error) != f"Task got bad yield: {seconds!r}":
             raise
-        yield from _stock_sleep(delay).__await__()
+        yield from _stock_sleep(seconds).__await__()
 
 
 @types.coroutine

@@ -144,8 +144,8 @@ def _start(
 class _Handle:
     """What Python 3.13's `threading.Thread` joins its thread by."""
 
-    def __init__(self) -> None:
-        self.ident = 0
+    def __init__(self, ident: int = 0) -> None:
+        self.ident = ident
         self.running = _thread.allocate_lock()
         self.running.acquire()
 
@@ -177,20 +177,26 @@ def sign_off(thread: SimThread) -> None:
         thread.sentinel.release()
 
 
-def _not_foreign(before: Callable[[Any], None]) -> Callable[[Any], None]:
-    """A thread that `threading` did not start is a foreign daemon to it; those of a run are the simulation's own."""
+def _unnamed(before: Callable[[Any], None]) -> Callable[[Any], None]:
+    """What `current_thread` makes for a thread that `threading` did not start: here one of the simulation's own."""
 
     def __init__(self: Any) -> None:  # noqa: N807
-        before(self)
         board = at.here()
-        if board is not None and board.current is not board.root:
-            self._daemonic = False
-            self._name = board.current.name()
+        if board is None or board.current is board.root:
+            before(self)
+            return
+        threading.Thread.__init__(self, name=board.current.name(), daemon=False)
+        self._started.set()
+        self._set_ident()
+        self._set_native_id()
+        if hasattr(self, "_handle"):
+            self._handle = _Handle(self._ident)
+        threading._active[self._ident] = self  # type: ignore[attr-defined]
 
     return __init__
 
 
-_patching.override(threading._DummyThread, "__init__", _not_foreign)  # type: ignore[attr-defined]
+_patching.override(threading._DummyThread, "__init__", _unnamed)  # type: ignore[attr-defined]
 _patching.replace(_Real.get_ident, _get_ident)
 _patching.replace(_Real.start_new_thread, _start_new_thread)
 if hasattr(_thread, "get_native_id"):
@@ -257,7 +263,7 @@ class _EndOfRun:
 
 
 def _adopting(before: Callable[..., Any]) -> Callable[..., Any]:
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         board = at.here()
         if board is not None:
             board.pools.adopt(self)

@@ -1,4 +1,4 @@
-"""The waits that a design uses: fast in a simulation, asyncio's own elsewhere."""
+"""The clock and the tasks of whichever loop runs: a simulation's, or asyncio's own."""
 
 from __future__ import annotations
 
@@ -6,19 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from wfsim.kernel._loop import VirtualLoop
-from wfsim.kernel._tasks import LightTask, pause
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine
+    from collections.abc import Coroutine
 
-_running_loop = asyncio._get_running_loop
-
-
-def sleep(seconds: float) -> Awaitable[None]:
-    """Wait `seconds`: virtual ones in a simulation, real ones on a plain asyncio loop."""
-    if _running_loop().__class__ is VirtualLoop:
-        return pause(seconds + 0.0)
-    return asyncio.sleep(seconds)
+    from wfsim.kernel._tasks import LightTask
 
 
 def now() -> float:

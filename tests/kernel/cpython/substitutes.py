@@ -53,16 +53,20 @@ def adapt(module):
 # -- loops
 
 
-class _LoopOfTheSimulation(type):
+class _LoopsOfTheSimulation(type):
     def __call__(cls):
-        return current().new_loop()
+        return current().new_loop() if cls is _SimulatedLoop else super().__call__()
 
     def __instancecheck__(cls, instance):
         return isinstance(instance, VirtualLoop)
 
 
-class _SimulatedLoop(metaclass=_LoopOfTheSimulation):
-    """Called as a class of loops is, it asks the simulation that runs for another loop."""
+class _SimulatedLoop(VirtualLoop, metaclass=_LoopsOfTheSimulation):
+    """Called as asyncio's classes of loops are, it asks the simulation that runs for another loop."""
+
+    def __init__(self):
+        super().__init__(current().environment, current())
+        current().loops.append(self)
 
 
 class _TestLoop(VirtualLoop):
@@ -116,10 +120,13 @@ def _simulated(call):
     def simulated(test, result):
         if current() is not None:  # a test that runs tests
             return call(test, result)
-        outcome = Simulation().run(call, test, result)
-        if outcome.error is not None:
+        try:
+            error = Simulation().run(call, test, result).error
+        except KeyboardInterrupt as interrupt:
+            error = interrupt
+        if error is not None:
             # Not the test's error, which its result has: that of a simulation that could not go on.
-            result.addError(test, (type(outcome.error), outcome.error, outcome.error.__traceback__))
+            result.addError(test, (type(error), error, error.__traceback__))
         return None
 
     return simulated
@@ -170,8 +177,9 @@ def _adapt_futures2(module):
         _add(module, "VirtualTaskTests", module.FutureTests, unittest.IsolatedAsyncioTestCase, cls=Task)
 
 
-def _adapt_base_events(_module):
+def _adapt_base_events(module):
     base_events.BaseEventLoop = asyncio.BaseEventLoop
+    del module.BaseLoopSockSendfileTests  # of the selector loop by its private name
 
 
 def _adapt_events(module):
