@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import types
 from collections import deque
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import DesignError
-from wfsim.kernel import LightTask, park, wake
+from wfsim.kernel import PARKED, LightTask, wake
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Generator
     from types import TracebackType
 
 _running_loop = asyncio._get_running_loop
@@ -92,15 +93,16 @@ class Pool:
 
     # -- the line
 
-    async def _stand_in_line(self) -> None:
+    @types.coroutine
+    def _stand_in_line(self) -> Generator[Any, None, None]:
         task: Any = asyncio.current_task()
         if not hasattr(task, "_waits"):
-            await self._await_promise()
+            yield from self._await_promise().__await__()
             return
         task._waits = self
         self._line.append(task)
         try:
-            await park()
+            yield PARKED
         except BaseException:
             self._give_up(task)
             raise

@@ -26,11 +26,12 @@ from wfsim.kernel._operation import (
 from wfsim.kernel._process import Process, crash, start_process
 from wfsim.kernel._simulation import Bounds, Outcome, Simulation
 from wfsim.kernel._streams import Stream
-from wfsim.kernel._tasks import LightTask, park, sleep, wake
+from wfsim.kernel._tasks import PARKED, LightTask, park, sleep, wake
 from wfsim.kernel._wait import now, spawn
 from wfsim.kernel._waiting import Waiting
 
 __all__ = [
+    "PARKED",
     "Bounds",
     "Distribution",
     "Environment",

@@ -89,8 +89,8 @@ def _run(where, name, excluded):
     module = importlib.import_module(name)
     substitutes.adapt(module)
     _limit_real_time(excluded)
-    suite = unittest.defaultTestLoader.loadTestsFromModule(module)
     gc.freeze()  # many of the tests collect garbage: let them look at their own only
+    suite = unittest.defaultTestLoader.loadTestsFromModule(module)
     result = _Result()
     suite.run(result)
     return {

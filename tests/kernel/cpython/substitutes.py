@@ -72,14 +72,14 @@ class _SimulatedLoop(VirtualLoop, metaclass=_LoopsOfTheSimulation):
 class _TestLoop(VirtualLoop):
     """CPython's loop for tests on a clock that needs nobody to move it.
 
-    Its generator still hears of every timer and checks the instant; what it says about moving the clock is ignored.
+    The generator that a test gives still hears of every timer and checks its instant; what it says about moving the
+    clock is ignored.
     """
 
     def __init__(self, generator=None):
         super().__init__()
-        self._checks_timers = generator is not None
-        self._generator = (generator or _one_yield)()
-        next(self._generator)
+        self._generator = None if generator is None else generator()
+        self._check_timer(None)
 
     def advance_time(self, seconds):
         """Block for that long."""
@@ -90,20 +90,23 @@ class _TestLoop(VirtualLoop):
 
     def close(self):
         super().close()
-        if self._checks_timers and next(self._generator, self) is not self:
-            raise AssertionError("the generator expects more timers")
+        if self._generator is not None and next(self._generator, self) is not self:
+            raise AssertionError("the test's generator expects more timers")
 
     def call_at(self, when, callback, *args, context=None):
-        self._generator.send(when)
+        self._check_timer(when)
         return super().call_at(when, callback, *args, context=context)
 
     def call_later(self, delay, callback, *args, context=None):
-        self._generator.send(self.time() + delay)
+        self._check_timer(self.time() + delay)
         return super().call_later(delay, callback, *args, context=context)
 
-
-def _one_yield():
-    yield
+    def _check_timer(self, when):
+        if self._generator is not None:
+            try:
+                self._generator.send(when)
+            except StopIteration:
+                raise AssertionError("the test's generator expects no more timers") from None
 
 
 def _simulated_test_loop(_generator=None):
