@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wfsim.history import Recorder, describe_error
+from wfsim.history import Plain, Recorder, describe_error
+from wfsim.history._plain import plain_data
 
 
 class Colour(enum.Enum):
@@ -148,3 +149,11 @@ def test_an_error_of_a_user_keeps_its_full_name() -> None:
 def test_an_error_that_cannot_be_printed_is_recorded() -> None:
     """A broken ``__str__`` in user code does not break the record of its error."""
     assert describe_error(Mute())["message"] == ""
+
+
+def test_plain_data_is_taken_as_it_is():
+    """What was made plain once is not looked at again, and says the same."""
+    data = {"steps": [{"name": "a"}, {"name": "b"}], "when": None}
+    once = Plain.of(data)
+    assert once == data
+    assert plain_data(once) is once

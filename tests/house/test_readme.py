@@ -122,6 +122,10 @@ def test_the_readme_works(block: Block, place: Path) -> None:
         for command in block.commands:
             done = run(command, place)
             assert done.returncode == block.exit_code, f"$ {command}\n{done.stdout}{done.stderr}"
+    elif block.note.startswith("output of: "):
+        done = run(f"COLUMNS=110 {block.note.removeprefix('output of: ')}", place)
+        shown = [line for line in block.text.splitlines() if not line.endswith("...")]
+        assert [line for line in shown if line not in done.stdout.splitlines()] == []
     else:
         assert block.language in {"", "text", "yaml", "toml", "ini"}, "write commands as `console`"
 

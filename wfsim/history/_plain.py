@@ -21,7 +21,7 @@ from types import BuiltinFunctionType, FunctionType
 from typing import Any, Final
 from uuid import UUID
 
-__all__ = ["describe_error", "plain_data", "to_json"]
+__all__ = ["Plain", "describe_error", "plain_data", "to_json"]
 
 DEPTH_MAX: Final = 10
 ITEMS_MAX: Final = 10_000  # in one value, all levels together
@@ -36,8 +36,23 @@ _ADDRESS = re.compile(r"(?<= at )0x[0-9a-fA-F]+")
 _AS_TEXT = (Decimal, UUID, PurePath, timedelta)
 
 
+class Plain(dict[str, Any]):
+    """Data that is plain JSON already and never changes: recorded as it is.
+
+    What a design says of itself at each run (its steps, its policies) is made plain once, when the design
+    is built: ``Plain.of(data)``.
+    """
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Plain:
+        """Make data plain, once and for all."""
+        return cls(plain_data(data))
+
+
 def plain_data(data: Mapping[str, Any]) -> dict[str, Any]:
     """Copy the data of an operation into plain JSON values."""
+    if data.__class__ is Plain:
+        return data  # type: ignore[return-value]
     for key, value in data.items():
         kind = type(value)
         if type(key) is not str or not (

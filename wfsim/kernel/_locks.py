@@ -293,6 +293,16 @@ def _q_get(before: Callable[..., Any]) -> Callable[..., Any]:
     return get
 
 
+def _q_get_nowait(before: Callable[..., Any]) -> Callable[..., Any]:
+    def get_nowait(self: Any) -> Any:
+        board = at.here()
+        if board is not None:
+            board.act()
+        return before(self)
+
+    return get_nowait
+
+
 def _q_put(before: Callable[..., None]) -> Callable[..., None]:
     def put(self: Any, item: Any, *args: Any, **kwargs: Any) -> None:
         before(self, item, *args, **kwargs)
@@ -304,5 +314,6 @@ def _q_put(before: Callable[..., None]) -> Callable[..., None]:
 
 
 _patching.override(_queue.SimpleQueue, "get", _q_get)
+_patching.override(_queue.SimpleQueue, "get_nowait", _q_get_nowait)
 _patching.override(_queue.SimpleQueue, "put", _q_put)
 _patching.override(_queue.SimpleQueue, "put_nowait", _q_put)

@@ -371,7 +371,7 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def _run_inline(self, func: Callable[..., Any], args: tuple[Any, ...]) -> asyncio.Future[Any]:
         if self._bridge is not None:
-            return self._bridge.call_blocking(func, args, loop=self)  # type: ignore[no-any-return]
+            return self._bridge.call_blocking(func, args, loop=self)
         future = self.create_future()
         try:
             future.set_result(func(*args))

@@ -217,7 +217,7 @@ def _leave_line(task: Driven) -> None:
     primitive = frame.f_locals.get("self")
     if isinstance(primitive, asyncio.Condition):  # cancelled, it would take its lock again
         with suppress(ValueError):
-            primitive._waiters.remove(frame.f_locals.get("fut"))  # type: ignore[attr-defined]
+            primitive._waiters.remove(frame.f_locals.get("fut"))
         return
     with suppress(asyncio.CancelledError):
         coro.throw(asyncio.CancelledError())

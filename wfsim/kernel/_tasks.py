@@ -344,10 +344,12 @@ class Driven:
             self._event.succeed(value)
 
     def __and__(self, other: Any) -> Event:
-        return self._as_event & other
+        both: Event = self._as_event & other
+        return both
 
     def __or__(self, other: Any) -> Event:
-        return self._as_event | other
+        either: Event = self._as_event | other
+        return either
 
     env = property(lambda self: self._loop.environment)
     callbacks = property(lambda self: self._as_event.callbacks)

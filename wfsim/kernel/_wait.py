@@ -20,7 +20,7 @@ def now() -> float:
     """Seconds on the clock that `sleep` waits on: since the run's start, or of the running loop."""
     loop = _running_loop()
     if loop.__class__ is VirtualLoop:
-        return loop.environment._now / NS_PER_SECOND  # type: ignore[union-attr]
+        return loop.environment._now / NS_PER_SECOND
     return asyncio.get_running_loop().time()
 
 
@@ -28,5 +28,5 @@ def spawn(coro: Coroutine[Any, Any, Any]) -> LightTask | asyncio.Task[Any]:
     """Start a coroutine beside the caller: as a light task in a simulation, as an asyncio task elsewhere."""
     loop = _running_loop()
     if loop.__class__ is VirtualLoop:
-        return loop.spawn(coro)  # type: ignore[union-attr]
+        return loop.spawn(coro)
     return asyncio.get_running_loop().create_task(coro)

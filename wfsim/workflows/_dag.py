@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import CycleError, DesignError
+from wfsim.history import Plain
 from wfsim.kernel import event, span
 from wfsim.workflows._execute import execute
 from wfsim.workflows._failure import note_once, origin_of
@@ -209,10 +210,9 @@ class _Plan:
                 self.dependants[name].append(task)
         self.roots = tuple(task for task in tasks if not task.depends_on)
         self.needs_input = next((task.name for task in self.roots if self.passes[task.name]), None)
-        self.data: dict[str, Any] = {"tasks": {task.name: list(task.depends_on) for task in tasks}}
+        data: dict[str, Any] = {"tasks": {task.name: list(task.depends_on) for task in tasks}}
         policies = {task.name: task.retry.describe() for task in tasks if task.retry is not None}
-        if policies:
-            self.data["retry"] = policies
+        self.data = Plain.of(data | ({"retry": policies} if policies else {}))
 
 
 class _Run:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from wfsim.errors import CompensationStuck, DesignError
+from wfsim.history import Plain
 from wfsim.kernel import perform, span
 from wfsim.workflows._execute import execute
 from wfsim.workflows._failure import note_once, origin_of
@@ -98,7 +99,7 @@ class Saga:
     def __init__(self, name: str = "saga") -> None:
         self.name = checked_name(name, "a saga")
         self._steps: tuple[Step, ...] = ()
-        self._data: dict[str, Any] = {"steps": []}
+        self._data = Plain.of({"steps": []})
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -146,7 +147,7 @@ class Saga:
             and _takes_context(compensate, f"compensate of {part}"),
         )
         self._steps = (*self._steps, step)
-        self._data = {"steps": [*self._data["steps"], step.describe()]}
+        self._data = Plain.of({"steps": [*self._data["steps"], step.describe()]})
         return self
 
     def _name(self, given: str | None, forward: Callable[..., Any]) -> str:
