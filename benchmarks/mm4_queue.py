@@ -63,10 +63,13 @@ def in_wfsim(size: int, seed: int) -> Figures:
         if served == size:
             all_served.set()
 
-    async def main() -> float:
+    async def arrivals() -> None:
         for _ in range(size):
             await sleep(arrival(ARRIVALS_PER_S))
             spawn(job())
+
+    async def main() -> float:
+        spawn(arrivals())
         await all_served.wait()
         return now()
 

@@ -128,12 +128,15 @@ def in_wfsim(size: int, seed: int) -> Figures:
         if score.succeeded + score.compensated == size:
             all_ended.set()
 
-    all_ended = asyncio.Event()
-
-    async def main() -> float:
+    async def arrivals() -> None:
         for _ in range(size):
             await sleep(expovariate(ARRIVALS_PER_S))
             spawn(saga())
+
+    all_ended = asyncio.Event()
+
+    async def main() -> float:
+        spawn(arrivals())
         await all_ended.wait()
         return now()
 

@@ -40,6 +40,7 @@ LEFT_OUT = {
     "reads from stderr what pytest captures": "test_done_callback_raises test_done_callback_raises_already_succeeded",
     "the main function of a simulated process is not the real main thread": "test_main_thread",
     "what is no thread of `threading`, as that main function, cannot be joined before 3.13": "test_joining_current_thread",
+    "spins without looking at a clock or a lock until a forked child has its number": "test_forkinthread",
     "expects what Python 3.11 forgets to clean up": "test_foreign_thread test_ident_of_no_threading_threads",
     "private parts of `_thread` that the standard library does not use so": (
         "test_start_duplicate_handle test_unraisable_exception"

@@ -18,8 +18,8 @@ def run(main, *args):
     return simulation.run(main, *args), simulation.recorder.history()
 
 
-def test_a_crash_runs_no_finally_and_no_except_of_any_kind_of_code():
-    """try/finally, except, context managers, async generators and task groups of a crashed process stay silent."""
+def test_a_crash_runs_no_finally_and_no_except_of_any_kind_of_code():  # noqa: C901
+    """finally, except, context managers, async generators and task groups of the crashed stay silent."""
     log: list[str] = []
 
     class Guard:
@@ -179,7 +179,7 @@ def test_a_process_that_crashes_itself_never_goes_on():
 
 
 def test_the_main_process_may_crash():
-    """A main that crashes for good ends the run as "crashed"; one that is restarted gives the run its value."""
+    """A main that crashes for good ends the run as "crashed"; a restarted one gives the run its value."""
 
     async def main(memory: list[int]):
         memory.append(1)

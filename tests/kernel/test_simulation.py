@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import suppress
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_a_plain_function_runs_too():
 
 
 def test_a_deadlock_ends_the_run_at_once_and_names_each_wait():
-    """Nothing scheduled, tasks waiting: the outcome lists what each waits for and the line of the user's code."""
+    """Nothing scheduled, tasks waiting: the outcome lists what each waits for, and the user's line."""
 
     async def consumer(queue: asyncio.Queue) -> None:
         await queue.get()
@@ -110,10 +111,10 @@ def test_the_number_of_steps_has_a_bound():
 
 
 @pytest.mark.parametrize("spin", ["sleep", "callbacks", "timers", "simpy"])
-def test_steps_without_progress_of_time_are_a_livelock(spin):
+def test_steps_without_progress_of_time_are_a_livelock(spin):  # noqa: C901
     """Tasks, callbacks, zero timers and SimPy events that spin at one instant are all found out."""
 
-    async def main() -> None:
+    async def main() -> None:  # noqa: C901
         loop, env = asyncio.get_running_loop(), current().environment
         if spin == "callbacks":
 
@@ -149,10 +150,8 @@ def test_a_task_that_refuses_to_be_cancelled_does_not_hang_the_end():
 
     async def stubborn() -> None:
         while True:
-            try:
+            with suppress(asyncio.CancelledError):
                 await asyncio.get_running_loop().create_future()
-            except asyncio.CancelledError:
-                pass
 
     async def main() -> str:
         task = asyncio.create_task(stubborn())
@@ -180,7 +179,15 @@ def test_an_error_in_a_light_task_is_never_lost():
 
 def test_everything_is_restored_after_a_run_and_after_an_error():
     """time, random, uuid, asyncio's policy and functions are what they were, also after a failed run."""
-    before = (time.time, time.sleep, time.monotonic, os.urandom, uuid.uuid4, asyncio.sleep, asyncio.as_completed)
+    before = (
+        time.time,
+        time.sleep,
+        time.monotonic,
+        os.urandom,
+        uuid.uuid4,
+        asyncio.sleep,
+        asyncio.as_completed,
+    )
     policy, state = asyncio.get_event_loop_policy(), random.getstate()
 
     async def main() -> None:
@@ -189,7 +196,15 @@ def test_everything_is_restored_after_a_run_and_after_an_error():
 
     for _ in range(2):
         run(main)
-        after = (time.time, time.sleep, time.monotonic, os.urandom, uuid.uuid4, asyncio.sleep, asyncio.as_completed)
+        after = (
+            time.time,
+            time.sleep,
+            time.monotonic,
+            os.urandom,
+            uuid.uuid4,
+            asyncio.sleep,
+            asyncio.as_completed,
+        )
         assert all(a is b for a, b in zip(before, after, strict=True))
         assert asyncio.get_event_loop_policy() is policy
         assert random.getstate() == state

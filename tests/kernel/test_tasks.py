@@ -82,7 +82,7 @@ def test_asyncio_runs_in_light_tasks():
 
 @given(st.floats(0.001, 10), st.floats(0.001, 10))
 def test_a_sleep_is_cancelled_exactly_when_asked(wait, cut):
-    """A sleeping task that is cancelled ends at the time of the cancellation, else at the end of its sleep."""
+    """A sleeping task that is cancelled ends at that time, else at the end of its sleep."""
 
     async def main():
         task = spawn(sleep_and_tell())
@@ -119,7 +119,7 @@ def test_a_task_that_cancels_itself_stops_at_its_next_wait():
 
 
 def test_uncancel_is_honoured():
-    """cancel and uncancel are counted in light tasks as in asyncio's."""
+    """Cancel and uncancel are counted in light tasks as in asyncio's."""
 
     async def main():
         async def body():

@@ -6,29 +6,31 @@ thread-locals), `_locks`, `_threads` and `_selects` (what stands in for the stan
 
 from __future__ import annotations
 
-import os.path
+import os
 import sysconfig
 import threading
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wfsim.kernel import _locks, _selects, _threads  # noqa: F401  (importing _selects declares its stand-ins)
 from wfsim.kernel import _switchboard as at
 from wfsim.kernel._ambient import PROCESS
 from wfsim.kernel._switchboard import Parker, SimThread, Switchboard
-from wfsim.kernel._world import active_world
 from wfsim.kernel._waiting import Waiting, place
+from wfsim.kernel._world import active_world
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
     from contextvars import Context
     from types import FrameType
+    from typing import Self
 
     from wfsim.kernel._environment import Environment
     from wfsim.kernel._loop import VirtualLoop
 
-_KERNEL = os.path.dirname(__file__) + os.sep
+_KERNEL = str(Path(__file__).parent) + os.sep
 _STANDARD = sysconfig.get_path("stdlib") + os.sep
 _INSTALLED = os.sep + "site-packages" + os.sep
 
@@ -45,7 +47,7 @@ class Bridge:
         self._board: Switchboard
         self._pools: _threads.Pools
 
-    def __enter__(self) -> Bridge:
+    def __enter__(self) -> Self:
         self._board = board = Switchboard(self._environment)
         self._pools = board.pools = _threads.Pools()
         board.on_crash.append(partial(_locks.drop_locks, board))
@@ -68,7 +70,7 @@ class Bridge:
         return at.active is self._board and self._board.current is not self._board.root
 
     def parker(self, what: str) -> Parker:
-        """A place for the current thread to wait in: `park()` there, `wake()` from anywhere in the simulation."""
+        """A place for the current thread to wait in: `park()` there, `wake()` from anywhere in the run."""
         return Parker(self._board, what)
 
     def call_blocking(
@@ -109,7 +111,7 @@ class Bridge:
 class _Call:
     """A call of a function in a thread, for a future of an event loop."""
 
-    __slots__ = ("at_once", "future", "_args", "_func", "_loop")
+    __slots__ = ("_args", "_func", "_loop", "at_once", "future")
 
     def __init__(self, func: Callable[..., Any], args: tuple[Any, ...], loop: VirtualLoop) -> None:
         self._func = func
@@ -152,7 +154,7 @@ class _Call:
 
 
 def _describe(thread: SimThread) -> Waiting:
-    process = thread.context.get(PROCESS) if thread.context is not None else None
+    process = thread.context.get(PROCESS)
     frames = _frames(thread)
     users = next((number for number, frame in enumerate(frames) if not _is_library(frame)), None)
     own = "time.sleep" if thread.parker is None else thread.parker.what

@@ -1,12 +1,13 @@
 """Locks and queues inside a run: whoever must wait for one waits in virtual time.
 
-The methods of the C types themselves are replaced (see `_patching`), so all that the standard library builds on them
-in Python runs unchanged: `Event`, `Condition`, `Semaphore`, `Barrier`, `queue.Queue`, futures, executors. It works for
-objects that were made before the run, and what is made in a run goes on to work after it.
+The methods of the C types themselves are replaced (see `_patching`), so all that the standard library
+builds on them in Python runs unchanged: `Event`, `Condition`, `Semaphore`, `Barrier`, `queue.Queue`,
+futures, executors. It works for objects that were made before the run, and what is made in a run goes on to
+work after it.
 
-A lock that is released while somebody waits is handed to the first in line: nobody starves, and the order is that in
-which they came. A lock that a real thread outside of the simulation holds is waited for in real time, because that is
-the time in which it will be released; the virtual clock stands still meanwhile.
+A lock that is released while somebody waits is handed to the first in line: nobody starves, and the order
+is that in which they came. A lock that a real thread outside of the simulation holds is waited for in real
+time, because that is the time in which it will be released; the virtual clock stands still meanwhile.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import _queue
 import _thread
 import threading
 from _thread import get_ident
+from functools import partial
 from threading import TIMEOUT_MAX
 from types import BuiltinMethodType
 from typing import TYPE_CHECKING, Any
@@ -53,7 +55,7 @@ def _waits(timeout: float, *, blocking: bool) -> bool:
 
 
 def _wait_outside(board: Switchboard, take: Callable[..., bool], lock: Any) -> bool:
-    """Wait in real time for a lock, if it is a real thread that holds it; whether that was so and it was had."""
+    """Wait in real time for a lock if it is a real thread that holds it; whether that was so and it was had."""
     if not _thread._count():
         return False
     known = take is _take_again or lock in board.outside
@@ -78,7 +80,7 @@ def _acquire(self: Any, blocking: bool = True, timeout: float = -1) -> bool:  # 
     return blocking and _wait_for(board, self, timeout)
 
 
-def _acquire_outside(board: Switchboard, lock: Any, blocking: bool, timeout: float) -> bool:  # noqa: FBT001
+def _acquire_outside(board: Switchboard, lock: Any, blocking: Any, timeout: float) -> bool:
     taken: bool = _take(lock, blocking, timeout)
     if taken:
         board.outside[lock] = get_ident()
@@ -138,7 +140,7 @@ def _r_acquire(self: Any, blocking: bool = True, timeout: float = -1) -> bool:  
     return board.stand_in_line(self, "RLock.acquire", board.deadline(timeout))
 
 
-def _r_acquire_at_once(board: Switchboard | None, lock: Any, blocking: bool, timeout: float) -> bool:  # noqa: FBT001
+def _r_acquire_at_once(board: Switchboard | None, lock: Any, blocking: Any, timeout: float) -> bool:
     if board is None or timeout != 0 or not blocking:
         return _take_again(lock, blocking, timeout)  # type: ignore[no-any-return]
     return _r_take(board, lock)
@@ -269,7 +271,7 @@ class _OfItsLock:
 
 
 for _name in ("acquire", "release", "_is_owned", "_release_save", "_acquire_restore"):
-    _patching.override(threading.Condition, _name, lambda before, name=_name: _OfItsLock(name, before))  # type: ignore[misc]
+    _patching.override(threading.Condition, _name, partial(_OfItsLock, _name))
 
 
 # -- SimpleQueue
@@ -307,7 +309,7 @@ def _q_put(before: Callable[..., None]) -> Callable[..., None]:
     def put(self: Any, item: Any, *args: Any, **kwargs: Any) -> None:
         before(self, item, *args, **kwargs)
         board = at.here()
-        if board is not None:
+        if board is not None and self in board.lines:
             board.next_in_line(self)
 
     return put

@@ -78,7 +78,7 @@ async def call(fn: Callable[..., Any], *args: Any) -> Any:
 
 
 def _is_async(fn: Callable[..., Any]) -> bool:
-    # A plain function is looked at directly: inspect takes its time, and every step of every saga passes here.
+    # A plain function is looked at directly: inspect takes its time, and every step passes here.
     if fn.__class__ is FunctionType:
         return bool(fn.__code__.co_flags & CO_COROUTINE) or iscoroutinefunction(fn)
     return iscoroutinefunction(fn)

@@ -2,14 +2,15 @@
 
 Two ways, both in force only while a simulation runs:
 
-- `replace(original, stand_in)` for functions. Code holds references of its own (`from time import sleep`, a default
-  argument `now=time.monotonic`, a class attribute, a dataclass's default_factory), so every module is searched for
-  them. A module is searched once; starting a run costs as much as there are references, not modules.
-- `override(cls, name, make)` for methods, also of types written in C (locks): it changes the type itself, so that it
-  works for objects that were made long before and are kept in places that nobody can search.
+- `replace(original, stand_in)` for functions. Code holds references of its own (`from time import sleep`, a
+  default argument `now=time.monotonic`, a class attribute, a dataclass's default_factory), so every module
+  is searched for them. A module is searched once; starting a run costs as much as there are references, not
+  modules.
+- `override(cls, name, make)` for methods, also of types written in C (locks): it changes the type itself,
+  so that it works for objects that were made long before and are kept in places that nobody can search.
 
-A stand-in looks whether the simulation runs in the calling thread and else calls the original. So other threads
-notice nothing, and a reference that somebody keeps after the run goes on to work.
+A stand-in looks whether the simulation runs in the calling thread and else calls the original. So other
+threads notice nothing, and a reference that somebody keeps after the run goes on to work.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def replace(original: Any, stand_in: _Function) -> _Function:
     return stand_in
 
 
-def override(cls: type, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
+def override(cls: type, name: str, make: Callable[[Any], Any]) -> None:
     """Let `make(method)` take the place of the attribute `name` of `cls`, usually a method."""
     _overrides.append(_Override(cls, name, make))
 
@@ -73,7 +74,7 @@ def restore() -> None:
 class _Override:
     """A method of a type that is changed in the type itself."""
 
-    def __init__(self, cls: type, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
+    def __init__(self, cls: type, name: str, make: Callable[[Any], Any]) -> None:
         self._cls = cls
         self._name = name
         self._make = make

@@ -1,4 +1,5 @@
-"""The wall around a run: what would reach the real world is refused, with one clear error."""
+"""The wall around a run: what would reach the real world is refused, with one clear error.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """`select` and its kin inside a run: they look at the real descriptors at once, and wait in virtual time.
 
-Nothing real becomes ready while the virtual clock moves, but a simulated thread may write into a pipe that another
-one waits for (`multiprocessing.pool.ThreadPool` does): those who wait look again whenever a thread has run.
+Nothing real becomes ready while the virtual clock moves, but a simulated thread may write into a pipe that
+another one waits for (`multiprocessing.pool.ThreadPool` does): those who wait look again whenever a thread
+has run.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def _select(before: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _poll(before: Callable[..., Any]) -> Callable[..., Any]:
-    def poll(self: Any, timeout: float | None = None, /) -> Any:  # in milliseconds; None and below zero: for ever
+    def poll(self: Any, timeout: float | None = None, /) -> Any:  # milliseconds; None or negative: for ever
         board = at.here()
         if board is None or timeout == 0:
             return before(self, timeout)

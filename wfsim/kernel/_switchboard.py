@@ -1,7 +1,7 @@
 """Simulated threads: code that blocks, each in a greenlet of its own, all in the one real thread of the run.
 
-Control passes to a thread from the hub, the greenlet that runs the environment's queue, and comes back when the
-thread waits or ends. `Parker` is the one way to wait; sleeping, locks and all else are built on it.
+Control passes to a thread from the hub, the greenlet that runs the environment's queue, and comes back when
+the thread waits or ends. `Parker` is the one way to wait; sleeping, locks and all else are built on it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from _thread import get_ident
 from asyncio import _get_running_loop, _set_running_loop
 from collections import deque
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent, greenlet
@@ -18,7 +19,6 @@ from wfsim.kernel._threadstate import KEYED, Locals, pointers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextvars import Context
 
     from wfsim.kernel._environment import Environment, Timer
 
@@ -67,7 +67,7 @@ class SimThread:
         "timer",
     )
 
-    def __init__(self, ident: int, call: Callable[[], object], context: Context | None, *, daemon: bool) -> None:
+    def __init__(self, ident: int, call: Callable[[], object], context: Context, *, daemon: bool) -> None:
         self.ident = ident
         self.call = call
         self.context = context
@@ -100,7 +100,7 @@ class _Carrier(greenlet):
             if not self.thread.alive:  # it crashed while it ran, and has only now come to its end
                 self.board.vanish()
             self.board.end(self.thread)
-            self.parent.switch()
+            self.parent.switch()  # type: ignore[union-attr]  # it is no main greenlet
 
 
 class Parker:
@@ -149,7 +149,7 @@ class Parker:
             raise
 
     def wake(self) -> None:
-        """Let the thread go on, at this instant and after what is to happen already; nothing if it does not wait."""
+        """Let the thread go on, at this instant and after what is due already; nothing if it does not wait."""
         if self._parked:
             self._parked = False
             if self.thread is not self._board.root:
@@ -188,7 +188,7 @@ class Switchboard:
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.real_ident = get_ident()
-        self.root = self.current = SimThread(self.real_ident, _nothing, None, daemon=False)
+        self.root = self.current = SimThread(self.real_ident, _nothing, Context(), daemon=False)
         self.threads: dict[SimThread, None] = {}
         self.lines: dict[Any, deque[Parker]] = {}
         self.locks: dict[Any, SimThread] = {}
@@ -330,10 +330,10 @@ class Switchboard:
         thread.timer = None
 
     def act(self) -> None:
-        """Note that code looks at a lock or a clock. One that does nothing else waits for it to change: let it.
+        """Note that code looks at a lock or a clock. Code that does nothing else waits for it to change: let it.
 
-        Real threads take turns whatever they do. Here a busy-waiting thread would hang the run, so after many actions
-        others get a turn, and if that does not help, time passes, more of it each time.
+        Real threads take turns whatever they do. Here a busy-waiting thread would hang the run, so after many
+        actions others get a turn, and if that does not help, time passes, more of it each time.
         """
         self.actions += 1
         if self.actions < _BUSY_ACTIONS:
@@ -362,12 +362,9 @@ class Switchboard:
         finally:
             self._leave_line(parker)
 
-    def next_in_line(self, thing: Any) -> SimThread | None:
-        """Wake the first who waits for `thing` and return it; None if nobody does."""
-        line = self.lines.get(thing)
-        if not line:
-            return None
-        parker = line[0]
+    def next_in_line(self, thing: Any) -> SimThread:
+        """Wake the first of those who wait for `thing`, which is in `lines`, and return it."""
+        parker = self.lines[thing][0]
         self._leave_line(parker)
         parker.wake()
         return parker.thread

@@ -1,7 +1,7 @@
 """Threads inside a run: `threading` and `concurrent.futures` run unchanged on simulated threads.
 
-Replaced is what starts and names a real thread (`_thread`), `time.sleep`, and the part of `ThreadPoolExecutor` that
-would give work of the simulation to real threads which it started before.
+Replaced is what starts and names a real thread (`_thread`), `time.sleep`, and the part of
+`ThreadPoolExecutor` that would give work of the simulation to real threads which it started before.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class _Real:
     """The originals, where the search for references to them does not look."""
 
-    sleep = staticmethod(time.sleep)
+    sleep = staticmethod(time.sleep)  # noqa: TID251  (to take its place)
     get_ident = staticmethod(_thread.get_ident)
     get_native_id = staticmethod(getattr(_thread, "get_native_id", None))  # type: ignore[arg-type]
     start_new_thread = staticmethod(_thread.start_new_thread)
@@ -171,8 +171,8 @@ def _set_sentinel() -> Any:
 
 
 def sign_off(thread: SimThread) -> None:
-    """A thread has ended or crashed: let those who join it go on, and leave nothing for the interpreter's exit."""
-    threading._active.pop(thread.ident, None)  # type: ignore[attr-defined]  # noqa: SLF001
+    """A thread has ended or crashed: let those who join it go on, leave nothing for the interpreter's exit."""
+    threading._active.pop(thread.ident, None)  # type: ignore[attr-defined]
     if thread.sentinel is not None and thread.sentinel.locked():
         thread.sentinel.release()
 
@@ -211,14 +211,14 @@ if hasattr(_thread, "_set_sentinel"):
 
 
 class Pools:
-    """The executors that one run uses. One that has real threads already gets simulated ones for as long as it runs."""
+    """The executors of one run. One that has real threads already gets simulated ones for as long as it runs."""
 
     def __init__(self) -> None:
         self._adopted: WeakKeyDictionary[pools.ThreadPoolExecutor, tuple[Any, ...]] = WeakKeyDictionary()
         self._ends: Any = None
-        self._names = (threading._counter, pools.ThreadPoolExecutor._counter)  # type: ignore[attr-defined]  # noqa: SLF001
-        threading._counter = count(1).__next__  # type: ignore[attr-defined]  # noqa: SLF001
-        pools.ThreadPoolExecutor._counter = count().__next__  # type: ignore[attr-defined]  # noqa: SLF001
+        self._names = (threading._counter, pools.ThreadPoolExecutor._counter)  # type: ignore[attr-defined]
+        threading._counter = count(1).__next__  # type: ignore[attr-defined]
+        pools.ThreadPoolExecutor._counter = count().__next__  # type: ignore[attr-defined]
 
     def adopt(self, executor: Any) -> None:
         """Let an executor work with simulated threads."""
@@ -248,7 +248,7 @@ class Pools:
                 work.put(None)  # its real workers have not heard of it yet
         for thread in [thread for thread in pools._threads_queues if _is_simulated(thread)]:
             del pools._threads_queues[thread]
-        threading._counter, pools.ThreadPoolExecutor._counter = self._names  # type: ignore[attr-defined]  # noqa: SLF001
+        threading._counter, pools.ThreadPoolExecutor._counter = self._names  # type: ignore[attr-defined]
 
 
 def _is_simulated(thread: threading.Thread) -> bool:

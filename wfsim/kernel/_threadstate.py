@@ -1,10 +1,10 @@
 """What CPython keeps once per real thread and every simulated thread needs for itself: its thread-locals.
 
-All simulated threads run in one real thread. Up to Python 3.12 a `threading.local` finds its values in the dict
-of the real thread's state; from 3.13 on the state holds a key instead, and a sentinel whose end frees the values;
-CPython makes both anew where it finds none. All these are pointers. Exchanging them at each switch gives every
-simulated thread its own values of every `threading.local`, also of those made before the run, in C, or by asyncio
-(the current event loop).
+All simulated threads run in one real thread. Up to Python 3.12 a `threading.local` finds its values in the
+dict of the real thread's state; from 3.13 on the state holds a key instead, and a sentinel whose end frees
+the values; CPython makes both anew where it finds none. All these are pointers. Exchanging them at each
+switch gives every simulated thread its own values of every `threading.local`, also of those made before the
+run, in C, or by asyncio (the current event loop).
 
 Where in the state the pointers lie is found out, not assumed, and tried out once before it is used.
 """

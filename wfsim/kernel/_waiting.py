@@ -96,13 +96,16 @@ def _waits_for(task: Driven, frames: list[FrameType]) -> str:
         return f"task {waiter.get_name()!r}"
     if type(waiter).__name__ == "_GatheringFuture":
         return "gather"
-    innermost = frames[-1] if frames else None
     if any(frame.f_code.co_name == "strike" for frame in frames[-2:]):
         return "an injected fault to pass"
-    if innermost is not None and _is_library(innermost) and innermost.f_code.co_name not in _PLUMBING:
-        return innermost.f_code.co_qualname
-    if waiter is not None:
-        return "a future that nobody resolves"
-    if task._waits is not None:
-        return type(task._waits).__name__.lstrip("_")
-    return "its turn"
+    return _primitive(frames) or (
+        "a future that nobody resolves" if waiter is not None else "somebody to wake it"
+    )
+
+
+def _primitive(frames: list[FrameType]) -> str:
+    """The primitive of a library in which the coroutine waits, such as Queue.get."""
+    innermost = frames[-1] if frames else None
+    if innermost is None or not _is_library(innermost) or innermost.f_code.co_name in _PLUMBING:
+        return ""
+    return innermost.f_code.co_qualname

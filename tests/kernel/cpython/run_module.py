@@ -10,6 +10,7 @@ list of them stays honest; they get less real time.
 
 from __future__ import annotations
 
+import asyncio
 import faulthandler
 import gc
 import importlib
@@ -78,6 +79,7 @@ def _limit_real_time(excluded):
             return result.addError(test, sys.exc_info())
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
+            asyncio._set_running_loop(None)  # a test that fails half-way may leave its own there
 
     signal.signal(signal.SIGALRM, alarm)
     unittest.TestCase.__call__ = limited
