@@ -13,7 +13,7 @@ from loops import Runner, run_in_simulation, runners
 from works import Figures, Work
 
 from wfsim.capacity import Pool
-from wfsim.kernel import now, sleep, spawn
+from wfsim.kernel import current, sleep, spawn
 
 SERVERS = 4
 ARRIVALS_PER_S = 3.2
@@ -49,15 +49,15 @@ def in_simpy(size: int, seed: int) -> Figures:
 def in_wfsim(size: int, seed: int) -> Figures:
     """wfsim's own waits, tasks and pool."""
     arrival, service = random.Random(seed).expovariate, random.Random(seed + 1).expovariate
-    servers = Pool(SERVERS)
+    servers, clock = Pool(SERVERS), None
     waited_s, served = 0.0, 0
     all_served = asyncio.Event()
 
     async def job() -> None:
         nonlocal waited_s, served
-        arrived = now()
+        arrived = clock.now
         async with servers:
-            waited_s += now() - arrived
+            waited_s += clock.now - arrived
             await sleep(service(SERVED_PER_S))
         served += 1
         if served == size:
@@ -69,9 +69,11 @@ def in_wfsim(size: int, seed: int) -> Figures:
             spawn(job())
 
     async def main() -> float:
+        nonlocal clock
+        clock = current().environment
         spawn(arrivals())
         await all_served.wait()
-        return now()
+        return clock.now
 
     ended_s = run_in_simulation(main)
     return {"jobs": served, "mean_wait_s": waited_s / size, "ended_s": ended_s}

@@ -1,3 +1,4 @@
+# ruff: noqa: PLW0108  (a lambda looks a function up when it is called, in the run)
 from __future__ import annotations
 
 import asyncio
@@ -18,6 +19,8 @@ from multiprocessing.pool import ThreadPool
 
 import greenlet
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from wfsim.errors import Deadlock
 from wfsim.kernel import Simulation, crash, start_process
@@ -109,16 +112,18 @@ class TestSleep:
                 seen.append((now(), "tick"))
 
         async def main():
-            await asyncio.gather(asyncio.to_thread(blocking, "a", 3), asyncio.to_thread(blocking, "b", 5), ticking())
+            await asyncio.gather(
+                asyncio.to_thread(blocking, "a", 3), asyncio.to_thread(blocking, "b", 5), ticking()
+            )
 
         simulate(main)
         assert seen == [
-            (2.0, "tick"), (3.0, "a"), (4.0, "tick"), (5.0, "b"), (6.0, "a"), (6.0, "tick"), (9.0, "a"), (10.0, "b"),
-            (15.0, "b"),
+            (2.0, "tick"), (3.0, "a"), (4.0, "tick"), (5.0, "b"), (6.0, "a"), (6.0, "tick"),
+            (9.0, "a"), (10.0, "b"), (15.0, "b"),
         ]  # fmt: skip
 
     def test_a_blocking_call_in_a_coroutine_blocks_its_loop_only(self) -> None:
-        """time.sleep in a coroutine holds up the coroutines of that loop, as in production, and nobody else."""
+        """In a coroutine time.sleep holds up the coroutines of that loop, as it really does, no others."""
         seen = []
 
         def thread():
@@ -141,7 +146,9 @@ class TestSleep:
         simulate(main)
         assert seen == [("thread", 1.0), ("main", 5.0), ("coroutine", 5.0)]
 
-    @pytest.mark.parametrize(("value", "error"), [(-1, ValueError), ("1", TypeError), (float("nan"), ValueError)])
+    @pytest.mark.parametrize(
+        ("value", "error"), [(-1, ValueError), ("1", TypeError), (float("nan"), ValueError)]
+    )
     def test_wrong_durations_are_refused_as_ever(self, value, error) -> None:
         """A wrong argument raises the error that it raises outside."""
         with pytest.raises(error):
@@ -202,7 +209,7 @@ class TestThreads:
         assert simulate(main) == ((2.0, True), 5.0, False)
 
     def test_each_thread_has_an_identity_of_its_own(self) -> None:
-        """get_ident, current_thread and the thread's own ident agree in every thread and differ between them."""
+        """What get_ident, current_thread and ident say agrees in every thread and differs between them."""
 
         def main():
             seen = []
@@ -238,7 +245,11 @@ class TestThreads:
 
         assert simulate(main) == simulate(main)
         start(lambda: None).join()
-        assert [name.split("-")[0] for _, name in simulate(main)] == ["Thread", "Thread", "ThreadPoolExecutor"]
+        assert [name.split("-")[0] for _, name in simulate(main)] == [
+            "Thread",
+            "Thread",
+            "ThreadPoolExecutor",
+        ]
 
     def test_the_hub_is_the_real_thread(self) -> None:
         """Coroutines run in the thread that started the simulation, as on a stock loop."""
@@ -467,7 +478,7 @@ class TestLocals:
         assert simulate(main) == ([2, 3, 4], 1)
 
     def test_a_calls_values_do_not_leak_into_the_next(self) -> None:
-        """Every call in a thread of its own begins with empty thread-locals, though greenlets are used again."""
+        """Every call in a new thread begins with empty thread-locals, though greenlets are used again."""
 
         def use(n):
             before = getattr(PRE_LOCAL, "leak", None)
@@ -510,7 +521,7 @@ class TestLocals:
 
 class TestContext:
     def test_a_thread_starts_with_an_empty_context(self) -> None:
-        """A context variable set outside is not seen in a new thread, as before Python 3.14; to_thread copies it."""
+        """A variable set outside is unset in a new thread, as up to Python 3.13; to_thread copies it."""
         variable = contextvars.ContextVar("variable", default="unset")
 
         async def main():
@@ -542,7 +553,9 @@ class TestContext:
             assert variable.get() == n
 
         async def main():
-            await asyncio.gather(*(asyncio.to_thread(work, n) for n in range(3)), *(task(-n) for n in range(3)))
+            await asyncio.gather(
+                *(asyncio.to_thread(work, n) for n in range(3)), *(task(-n) for n in range(3))
+            )
 
         simulate(main)
 
@@ -550,7 +563,7 @@ class TestContext:
 class TestLocks:
     @pytest.mark.parametrize("make", [threading.Lock, threading.RLock, lambda: PRE_LOCK, lambda: PRE_RLOCK])
     def test_a_lock_held_over_a_sleep_excludes(self, make) -> None:
-        """Nobody is inside a locked section twice, everybody gets in, first come first, and nothing hangs."""
+        """Two are never inside a locked section, everybody gets in, first come first, and nothing hangs."""
 
         def main():
             lock, inside, order = make(), [], []
@@ -595,7 +608,7 @@ class TestLocks:
 
     @pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
     def test_acquire_with_a_timeout(self, make) -> None:
-        """acquire(timeout=...) returns False at its time, True when it got the lock before."""
+        """An acquire(timeout=...) returns False at its time, True when it got the lock before."""
 
         def main():
             lock = make()
@@ -616,7 +629,12 @@ class TestLocks:
     @pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
     @pytest.mark.parametrize(
         ("arguments", "error"),
-        [((False, 1), ValueError), ((True, -2), ValueError), ((True, 1e20), OverflowError), ((True, "1"), TypeError)],
+        [
+            ((False, 1), ValueError),
+            ((True, -2), ValueError),
+            ((True, 1e20), OverflowError),
+            ((True, "1"), TypeError),
+        ],
     )
     def test_wrong_arguments_are_refused_as_ever(self, make, arguments, error) -> None:
         """A wrong argument raises the error that it raises outside, and does not take the lock."""
@@ -678,7 +696,7 @@ class TestLocks:
         assert not PRE_RLOCK._is_owned()
 
     def test_locks_in_closures_and_instances_work(self) -> None:
-        """Locks are found wherever they are kept, because their type is changed and not the references to them."""
+        """Locks work wherever they are kept, because their type is changed and not references to them."""
 
         def main():
             order = []
@@ -702,7 +720,7 @@ class TestLocks:
         def main():
             made.update(
                 lock=threading.Lock(), rlock=threading.RLock(), event=threading.Event(), queue=queue.Queue(),
-                condition=threading.Condition(), simple=queue.SimpleQueue(), thread=start(lambda: time.sleep(1)),
+                condition=threading.Condition(), simple=queue.SimpleQueue(), thread=start(time.sleep, 1),
             )  # fmt: skip
             with made["rlock"], made["condition"]:
                 pass
@@ -782,7 +800,7 @@ class TestConditions:
         assert simulate(main) == [(0, 1.0), (1, 2.0), (2, 2.0)]
 
     def test_a_condition_can_be_locked_by_name(self) -> None:
-        """acquire and release of a Condition made before the run are those of its lock in the run."""
+        """Both acquire and release of a Condition made before the run are those of its lock in the run."""
 
         def main():
             PRE_CONDITION.acquire()
@@ -798,7 +816,7 @@ class TestConditions:
         PRE_CONDITION.release()
 
     def test_wait_gives_up_at_its_timeout(self) -> None:
-        """wait(timeout) returns False at its time, wait_for the value of its predicate."""
+        """At its timeout wait returns False, wait_for the value of its predicate."""
 
         def main():
             condition = threading.Condition()
@@ -810,7 +828,7 @@ class TestConditions:
         assert simulate(main) == (False, True, 6.0)
 
     def test_a_recursively_held_condition_is_let_go_entirely(self) -> None:
-        """wait releases an RLock that was taken several times, and takes it as many times again."""
+        """While it waits it releases an RLock taken several times, and takes it as many times again."""
 
         def main():
             condition = threading.Condition()
@@ -866,10 +884,17 @@ class TestConditions:
 class TestQueues:
     @pytest.mark.parametrize(
         "make",
-        [queue.Queue, queue.LifoQueue, queue.PriorityQueue, queue.SimpleQueue, lambda: PRE_QUEUE, lambda: PRE_SIMPLE],
+        [
+            queue.Queue,
+            queue.LifoQueue,
+            queue.PriorityQueue,
+            queue.SimpleQueue,
+            lambda: PRE_QUEUE,
+            lambda: PRE_SIMPLE,
+        ],
     )
     def test_a_consumer_waits_for_the_producer(self, make) -> None:
-        """get waits in virtual time until something is put."""
+        """A get waits in virtual time until something is put."""
 
         def main():
             line, seen = make(), []
@@ -892,7 +917,7 @@ class TestQueues:
         assert simulate(main) == ([(0, 2.0), (1, 4.0), (2, 6.0)], 7.5)
 
     def test_a_producer_waits_for_room(self) -> None:
-        """put on a full queue waits, join waits for task_done."""
+        """A put on a full queue waits, join waits for task_done."""
 
         def main():
             line, seen = queue.Queue(maxsize=1), []
@@ -945,7 +970,7 @@ MODULE_POOL = cf.ThreadPoolExecutor(2)
 
 class TestExecutors:
     def test_a_pool_works_in_virtual_time(self) -> None:
-        """map and submit run on as many simulated workers as the pool has."""
+        """Both map and submit run on as many simulated workers as the pool has."""
 
         def main():
             with cf.ThreadPoolExecutor(2) as pool:
@@ -974,7 +999,7 @@ class TestExecutors:
         assert simulate(main) == (1.0, 2.0, KeyError)
 
     def test_wait_and_as_completed(self) -> None:
-        """wait returns at the first that is done, as_completed in the order of ends."""
+        """As asked, wait returns at the first that is done, as_completed in the order of ends."""
 
         def main():
             with cf.ThreadPoolExecutor() as pool:
@@ -1002,7 +1027,7 @@ class TestExecutors:
             assert pool.submit(lambda: 5).result(10) == 5  # and it is a plain pool afterwards
 
     def test_a_pool_with_real_threads_gets_simulated_ones_for_the_run(self) -> None:
-        """A module's pool that has worked before works in virtual time in the run, and for real after it."""
+        """A module's pool that has worked before works in virtual time in a run, for real after it."""
         real = {MODULE_POOL.submit(threading.get_ident).result(10) for _ in range(3)}
 
         def main():
@@ -1087,7 +1112,7 @@ class TestAsyncioInside:
         assert seen == [(1, 1.0), (2, 2.0), (3, 3.0)]
 
     def test_asyncio_run_as_main(self) -> None:
-        """A program whose main function is synchronous and calls asyncio.run several times runs unchanged."""
+        """A program whose main function is synchronous and calls asyncio.run twice runs unchanged."""
 
         async def part(n):
             await asyncio.sleep(n)
@@ -1165,7 +1190,7 @@ class TestAsyncioInside:
         assert simulate(main) == [(2, 2.0), (1, 1.0)]
 
     def test_a_loop_in_a_background_thread(self) -> None:
-        """The pattern of many synchronous clients: a loop that runs for ever in a thread, asked from outside."""
+        """As many synchronous clients have it: a loop that runs for ever in a thread, asked from outside."""
 
         def main():
             loop = asyncio.new_event_loop()
@@ -1213,7 +1238,7 @@ class TestAsyncioInside:
         assert seen == [5.0]
 
     def test_errors_come_through(self) -> None:
-        """An error of the function is raised where it is awaited, before or after it blocked, also StopIteration."""
+        """An error is raised where the function is awaited, whether it blocked or not, also StopIteration."""
 
         def fail(pause, error):
             if pause:
@@ -1226,21 +1251,20 @@ class TestAsyncioInside:
                 for error in (ValueError("v"), SystemError("s"), StopIteration(1)):
                     try:
                         await asyncio.get_running_loop().run_in_executor(None, fail, pause, error)
-                    except Exception as caught:
+                    except Exception as caught:  # noqa: BLE001
                         seen.append(type(caught).__name__)
             return seen
 
         assert simulate(main) == ["ValueError", "SystemError", "RuntimeError"] * 2
 
     def test_debug_mode_does_not_mind_threads(self) -> None:
-        """asyncio's debug mode checks the thread; results from simulated threads arrive properly."""
+        """The debug mode of asyncio checks the thread; results from simulated threads arrive properly."""
 
         async def main():
             await asyncio.to_thread(time.sleep, 1)
             return now()
 
         assert Simulation(debug=True).run(main).value == 1.0
-
 
     def test_a_stock_event_loop_runs_in_virtual_time_too(self) -> None:
         """A selector loop that code makes by name waits in virtual time, since `select` does."""
@@ -1306,7 +1330,7 @@ class TestSelect:
         assert simulate(main) == ([0, 1, 2, 3], 2.0)
 
     def test_waiting_for_ever_is_a_deadlock(self) -> None:
-        """A descriptor that nobody in the simulation can make ready is reported, not waited for in real time."""
+        """What nobody in the simulation can make ready is reported, not waited for in real time."""
         outcome = outcome_of(lambda: select.select([], [], []))
         assert outcome.name == "deadlock"
         assert outcome.waiting[-1].waits_for == "select"
@@ -1496,7 +1520,13 @@ class TestEnd:
     def test_nothing_is_patched_after_an_error(self) -> None:
         """After a run that fails the module's functions and the lock's methods are the original ones."""
         lock = type(threading.Lock())
-        before = [time.sleep, threading.get_ident, lock.acquire, lock.__enter__, threading.RLock().__class__.release]
+        before = [
+            time.sleep,
+            threading.get_ident,
+            lock.acquire,
+            lock.__enter__,
+            threading.RLock().__class__.release,
+        ]
 
         def main():
             start(time.sleep, 5)
@@ -1504,7 +1534,13 @@ class TestEnd:
 
         with pytest.raises(ValueError):
             simulate(main)
-        after = [time.sleep, threading.get_ident, lock.acquire, lock.__enter__, threading.RLock().__class__.release]
+        after = [
+            time.sleep,
+            threading.get_ident,
+            lock.acquire,
+            lock.__enter__,
+            threading.RLock().__class__.release,
+        ]
         assert after == before
         assert "acquire" not in vars(threading.Condition)
         assert threading.get_ident() == threading.main_thread().ident
@@ -1586,7 +1622,8 @@ class TestDeadlock:
 
         outcome = outcome_of(main)
         assert outcome.name == "deadlock"
-        assert {(one.task, one.waits_for) for one in outcome.waiting} >= {("one", "Lock.acquire"), ("two", "Lock.acquire")}
+        waiting = {(one.task, one.waits_for) for one in outcome.waiting}
+        assert waiting >= {("one", "Lock.acquire"), ("two", "Lock.acquire")}
 
     def test_a_coroutine_that_blocks_for_ever(self) -> None:
         """A blocking call in a coroutine that nobody can end is a deadlock, not a hang."""
@@ -1626,7 +1663,7 @@ class TestCrash:
                     thread = start(nested)
                     time.sleep(100)
                     thread.join()
-            except BaseException:
+            except BaseException:  # noqa: BLE001
                 seen.append("except")
             finally:
                 seen.append("finally")
@@ -1872,3 +1909,92 @@ class TestExit:
         code += "def simulate(main):\n    return Simulation().run(main)\n"
         result = run_python(code + textwrap.dedent(EXIT_CASES[case]) + "\nprint('end')\n")
         assert (result.returncode, result.stdout, result.stderr) == (0, "end\n", "")
+
+
+class TestDeterminism:
+    def test_the_order_of_futures_is_that_of_their_making(self) -> None:
+        """Both wait and as_completed give futures in an order that does not depend on addresses in memory."""
+
+        def main():
+            keep = [bytearray(n * 7) for n in range(40)]  # so that addresses differ from run to run
+            with cf.ThreadPoolExecutor(8) as pool:
+                futures = [pool.submit(time.sleep, 1) for _ in range(20)]
+                done, _ = cf.wait(futures)
+                order = [futures.index(one) for one in cf.as_completed(futures)]
+                return [futures.index(one) for one in done], order, keep
+
+        first = simulate(main)[:2]
+        for _ in range(20):
+            assert simulate(main)[:2] == first
+        assert first[0] == list(range(20))
+
+    def test_a_run_does_not_depend_on_the_hash_seed(self) -> None:
+        """Two interpreters with different PYTHONHASHSEED write the same trace of a busy program."""
+        code = """
+            import queue, random, threading, time
+            from concurrent.futures import ThreadPoolExecutor, as_completed
+            from wfsim.kernel import Simulation
+            trace = []
+            def note(what): trace.append((time.monotonic_ns(), threading.current_thread().name, what))
+            def main():
+                lock, line = threading.Lock(), queue.Queue(3)
+                def work(n):
+                    for _ in range(5):
+                        time.sleep(random.choice([0, 0.5, 1, 2]))
+                        with lock:
+                            note(("locked", n))
+                            time.sleep(random.random())
+                        line.put(n)
+                def consume():
+                    while (n := line.get()) is not None:
+                        note(("got", n))
+                consumer = threading.Thread(target=consume)
+                consumer.start()
+                with ThreadPoolExecutor(4) as pool:
+                    for future in as_completed({pool.submit(work, n) for n in range(6)}):
+                        note(("done", future.result()))
+                line.put(None)
+            print(Simulation(seed=5).run(main).name, trace)
+        """
+        seen = {
+            subprocess.run(
+                [sys.executable, "-c", textwrap.dedent(code)],
+                env={"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": seed},
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+            for seed in ("1", "2", "3")
+        }
+        assert len(seen) == 1
+        assert seen.pop().startswith("ok [(")
+
+    @given(
+        st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=1, max_size=8),
+        st.sampled_from([threading.Lock, threading.RLock, threading.Condition]),
+    )
+    @settings(max_examples=60, deadline=None)
+    def test_a_lock_is_a_fair_queue(self, visits, make) -> None:
+        """Whoever comes first is served first, and nobody waits longer than the holders before him take."""
+        served = []
+
+        def main():
+            lock = make()
+
+            def visit(n, arrival, stay):
+                time.sleep(arrival)
+                with lock:
+                    begin = now()
+                    time.sleep(stay)
+                    served.append((n, begin, now()))
+
+            for thread in [start(visit, n, *one) for n, one in enumerate(visits)]:
+                thread.join()
+
+        simulate(main)
+        expected, free = [], 0.0
+        for n, (arrival, stay) in sorted(enumerate(visits), key=lambda one: one[1][0]):
+            begin = max(free, float(arrival))
+            free = begin + stay
+            expected.append((n, begin, free))
+        assert served == expected

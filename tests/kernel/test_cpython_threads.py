@@ -1,7 +1,7 @@
 """The outside truth for blocking code: CPython's own tests of locks, queues, threads and executors.
 
-They are taken from the running interpreter's `test` package, and each runs as the main function of a simulation. Where
-an installation comes without that package, they are skipped.
+They are taken from the running interpreter's `test` package, and each runs as the main function of a
+simulation. Where an installation comes without that package, they are skipped.
 """
 
 from __future__ import annotations
@@ -16,9 +16,19 @@ import pytest
 from wfsim.kernel import Simulation
 
 LOCKS = (
-    "LockTests PyRLockTests CRLockTests EventTests ConditionAsRLockTests ConditionTests SemaphoreTests "
-    "BoundedSemaphoreTests BarrierTests TimerTests ThreadTests ThreadingExceptionTests"
-).split()
+    "LockTests",
+    "PyRLockTests",
+    "CRLockTests",
+    "EventTests",
+    "ConditionAsRLockTests",
+    "ConditionTests",
+    "SemaphoreTests",
+    "BoundedSemaphoreTests",
+    "BarrierTests",
+    "TimerTests",
+    "ThreadTests",
+    "ThreadingExceptionTests",
+)
 POOL = "test_concurrent_futures"
 CASES = [
     *(("test_threading", name) for name in LOCKS),
@@ -34,12 +44,14 @@ CASES = [
     (f"{POOL}.test_future", None),
 ]
 
-# Left out besides: tests that start a subprocess or fork, which the simulation refuses with an error of its own.
+# Left out besides: tests that start a subprocess or fork, which the simulation refuses by an error.
 LEFT_OUT = {
-    "counts the interpreter's real threads, or reads their memory": "test__count test_PyThreadState_SetAsyncExc",
-    "reads from stderr what pytest captures": "test_done_callback_raises test_done_callback_raises_already_succeeded",
+    "counts the interpreter's real threads, or raises in them": "test__count test_PyThreadState_SetAsyncExc",
+    "reads from stderr what pytest captures": (
+        "test_done_callback_raises test_done_callback_raises_already_succeeded"
+    ),
     "the main function of a simulated process is not the real main thread": "test_main_thread",
-    "what is no thread of `threading`, as that main function, cannot be joined before 3.13": "test_joining_current_thread",
+    "a thread that `threading` did not start cannot be joined before 3.13": "test_joining_current_thread",
     "spins without looking at a clock or a lock until a forked child has its number": "test_forkinthread",
     "expects what Python 3.11 forgets to clean up": "test_foreign_thread test_ident_of_no_threading_threads",
     "private parts of `_thread` that the standard library does not use so": (
@@ -71,14 +83,14 @@ def every_test_of(suite: unittest.TestSuite):
 def adapt(module, monkeypatch) -> None:
     """test_queue imports a second copy of the C module, whose type nobody but the test knows."""
     for value in vars(module).values():
-        if getattr(getattr(value, "queue", None), "__name__", "") == "queue" and getattr(value, "queue", None):
-            if value.queue.SimpleQueue.__module__ == "_queue":
-                monkeypatch.setattr(value, "queue", queue)
+        copy = getattr(value, "queue", None)
+        if getattr(copy, "__name__", "") == "queue" and copy.SimpleQueue.__module__ == "_queue":
+            monkeypatch.setattr(value, "queue", queue)
 
 
 @pytest.mark.parametrize(("module", "name"), cases())
 def test_cpythons_own_tests_pass_in_virtual_time(module: str, name: str | None, monkeypatch) -> None:
-    """Every one of CPython's tests of blocking code that needs no real thread or process passes in a simulation."""
+    """Each of CPython's tests of blocking code that needs no real thread or process passes in a run."""
     found = importlib.import_module(module)
     adapt(found, monkeypatch)
     loader = unittest.defaultTestLoader

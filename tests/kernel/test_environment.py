@@ -157,7 +157,7 @@ def test_the_error_of_a_task_reaches_the_process_that_waits_for_it():
         def waits():
             try:
                 yield task
-            except Exception as error:
+            except ConnectionError as error:
                 return str(error)
 
         return await simulation.environment.process(waits())

@@ -56,7 +56,9 @@ class TestNumbers:
             subprocess.run(
                 [sys.executable, "-c", GOLDEN],
                 env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
-                capture_output=True, text=True, check=True,
+                capture_output=True,
+                text=True,
+                check=True,
             ).stdout
             for seed in ("1", "2")
         }
@@ -228,4 +230,3 @@ class TestExactMath:
             x = source.random() * 100 + 1e-9
             total += exact.log(x) + exact.exp(x / 10) + exact.normal_quantile(x / 101)
         assert total.hex() == GOLDEN_TOTAL
-

@@ -1,5 +1,7 @@
+# ruff: noqa: PLW0108  (a lambda looks a function up when it is called, in the run)
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import multiprocessing
@@ -95,7 +97,7 @@ class Timed:
     read = time.monotonic
     read_static = staticmethod(time.monotonic)
 
-    class Inner:
+    class Inner:  # noqa: D106
         def method(self, now=time.monotonic):
             return now()
 
@@ -184,9 +186,9 @@ class TestTime:
         assert abs(CAPTURED[how]() - time.monotonic()) < 5
 
     def test_a_module_imported_in_a_run_is_put_right_after_it(self, tmp_path, monkeypatch) -> None:
-        """What a module imported in the run captured reads the virtual clock, and is the original afterwards."""
+        """What such a module captured reads the virtual clock, and is the original afterwards."""
         (tmp_path / "late_module.py").write_text(
-            "from time import monotonic\nclass C:\n    now = monotonic\ndef f(now=monotonic):\n    return now()\n"
+            "from time import monotonic\nclass C:\n    now = monotonic\ndef f(x=monotonic):\n    return x()\n"
         )
         monkeypatch.syspath_prepend(tmp_path)
         with World(FakeSimulation()):
@@ -217,7 +219,7 @@ class TestTime:
         assert len(kept[2](4)) == 4
 
     def test_other_threads_live_in_real_time(self) -> None:
-        """While a simulation runs, a real thread reads the real clocks, and its locks and sleeps are real."""
+        """While a simulation runs, a real thread reads real clocks, and its locks and sleeps are real."""
         ready, go, seen = threading.Event(), threading.Event(), []
 
         def outside() -> None:
@@ -247,7 +249,7 @@ class TestTime:
         assert datetime.now(UTC).year >= 2025
 
     def test_a_journey_begun_in_the_run_does_not_survive_it(self) -> None:
-        """Code that travels inside a run and forgets to come back breaks neither the run nor what follows."""
+        """Code that travels in a run and forgets to come back harms neither the run nor what follows."""
 
         def main() -> int:
             journey = time_machine.travel(datetime(2001, 1, 1, tzinfo=UTC), tick=False)
@@ -264,23 +266,31 @@ class TestTime:
 
 class TestRestored:
     def snapshot(self):
-        names = [(time, name) for name in dir(time)] + [(os, "urandom"), (random, "seed"), (random.Random, "seed")]
+        names = [(time, name) for name in dir(time)] + [
+            (os, "urandom"),
+            (random, "seed"),
+            (random.Random, "seed"),
+        ]
         held = {(str(owner), name): getattr(owner, name) for owner, name in names}
-        return held, by_default.__defaults__, vars(Timed)["read_static"], Timed.read, uuid._node, random.getstate()
+        return (
+            held,
+            by_default.__defaults__,
+            vars(Timed)["read_static"],
+            Timed.read,
+            uuid._node,
+            random.getstate(),
+        )
 
     @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
     def test_everything_is_put_back(self, error) -> None:
         """After a run, also one that ends in an error, the standard library is as it was."""
         uuid.getnode()
         before = self.snapshot()
-        try:
-            with World(FakeSimulation()):
-                random.random()
-                uuid.uuid1()
-                if error is not None:
-                    raise error
-        except BaseException as caught:
-            assert type(caught) is error
+        with contextlib.suppress(ValueError, KeyboardInterrupt), World(FakeSimulation()):
+            random.random()
+            uuid.uuid1()
+            if error is not None:
+                raise error
         assert self.snapshot() == before
         assert not inside()
 
@@ -288,7 +298,7 @@ class TestRestored:
         """If the world cannot be entered, all of it stays as it was and the next one can be."""
 
         class Broken(FakeSimulation):
-            def stream(self, name: str) -> Stream:
+            def stream(self, _name: str) -> Stream:
                 raise ZeroDivisionError
 
         before = self.snapshot()
@@ -389,7 +399,7 @@ class TestChance:
         random.seed(77)
         drawn = [random.random()]
         in_world(lambda: [random.random() for _ in range(10)])
-        assert drawn + [random.random(), random.random()] == expected
+        assert [*drawn, random.random(), random.random()] == expected
 
     def test_uuid1_tells_the_virtual_time(self) -> None:
         """A time-based UUID bears the virtual date and no network card's number."""
@@ -477,7 +487,7 @@ class TestRealIO:
         assert in_world(main) == "hello"
 
     def test_a_socket_pair_stays_possible(self) -> None:
-        """asyncio's stock loops make one for themselves; it goes nowhere."""
+        """The stock loops of asyncio make one for themselves; it goes nowhere."""
         in_world(lambda: [one.close() for one in socket.socketpair()])
 
 

@@ -9,7 +9,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import DesignError
-from wfsim.kernel import PARKED, LightTask, wake
+from wfsim.kernel import PARKED, LightTask, running_loop, wake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
@@ -75,27 +75,34 @@ class Pool:
         return len(self._line)
 
     def __aenter__(self) -> Awaitable[None]:
-        if _running_loop() is not self._loop:
-            self._move()
+        loop = running_loop() or _running_loop()
+        if loop is not self._loop:
+            self._move(loop)
         if self._free:
             self._free -= 1
             return _READY
         return self._stand_in_line()
 
     def __aexit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
     ) -> Awaitable[None]:
-        if self._line:
-            self._call_next()
-        else:
+        line = self._line
+        if not line:
             self._free += 1
+        elif line[0].__class__ is LightTask:
+            wake(line.popleft())
+        else:
+            self._call_next()
         return _READY
 
     # -- the line
 
     @types.coroutine
     def _stand_in_line(self) -> Generator[Any, None, None]:
-        task: Any = asyncio.current_task()
+        task: Any = asyncio.current_task(self._loop)
         if not hasattr(task, "_waits"):
             yield from self._await_promise().__await__()
             return
@@ -149,14 +156,14 @@ class Pool:
 
     # -- which run it belongs to
 
-    def _move(self) -> None:
+    def _move(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Begin anew in another event loop: what was inside in an earlier run may never have come out."""
         old = self._loop
         if old is not None and not old.is_closed() and (self.in_use or self._line):
             raise RuntimeError(
                 f"{self!r} is in use in another event loop that still lives; give each loop a Pool of its own"
             )
-        self._loop = _running_loop()
+        self._loop = loop
         self._empty()
 
     def _empty(self) -> None:

@@ -7,7 +7,7 @@ It knows no workflow. `Simulation` runs a function in a world of its own; `perfo
 
 from __future__ import annotations
 
-from wfsim.kernel._ambient import current
+from wfsim.kernel._ambient import current, running_loop
 from wfsim.kernel._distributions import Distribution, constant, empirical, exponential, lognormal, uniform
 from wfsim.kernel._environment import Environment
 from wfsim.kernel._loop import VirtualLoop
@@ -59,6 +59,7 @@ __all__ = [
     "now",
     "park",
     "perform",
+    "running_loop",
     "sleep",
     "span",
     "spawn",

@@ -7,6 +7,8 @@ from _thread import get_ident
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from greenlet import getcurrent
+
 from wfsim.kernel._loop import VirtualLoop
 
 if TYPE_CHECKING:
@@ -17,17 +19,29 @@ if TYPE_CHECKING:
 # context.
 PROCESS: ContextVar[Process] = ContextVar("wfsim_process")
 
+# The simulation that runs the code, inherited likewise. To ask a context is cheap; asyncio's running loop is
+# a system call on Python 3.11, which looks whether the process has forked.
+SIMULATION: ContextVar[Simulation | None] = ContextVar("wfsim_simulation", default=None)
+
 _running: dict[int, Simulation] = {}
 
 
 def current() -> Simulation | None:
     """The simulation that runs this code; None outside of one, so also on a plain asyncio loop."""
+    simulation = SIMULATION.get()
+    if simulation is not None:
+        return simulation if simulation.is_running else None
+    # A new thread begins with an empty context.
+    return _running.get(get_ident()) if _running else None
+
+
+def running_loop() -> VirtualLoop | None:
+    """The virtual loop whose callback or task is running, None if there is none."""
+    simulation = SIMULATION.get()
+    if simulation is not None and getcurrent() is simulation.environment.hub:
+        return simulation.environment.runner
     loop = asyncio._get_running_loop()
-    if loop.__class__ is VirtualLoop:
-        return loop.simulation
-    if loop is None and _running:
-        return _running.get(get_ident())
-    return None
+    return loop if isinstance(loop, VirtualLoop) else None
 
 
 def enter(simulation: Simulation) -> None:

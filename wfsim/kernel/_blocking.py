@@ -64,6 +64,7 @@ class Bridge:
         finally:
             self._pools.give_back()
             at.active = None
+            self._board.forget()
 
     def in_thread(self) -> bool:
         """Whether this code runs in a simulated thread other than the hub."""
@@ -76,7 +77,7 @@ class Bridge:
     def call_blocking(
         self, func: Callable[..., Any], args: tuple[Any, ...], loop: VirtualLoop
     ) -> asyncio.Future[Any]:
-        """Call `func(*args)` in a new simulated thread, at once; the future of `loop` that will have its result.
+        """Call `func(*args)` in a new simulated thread, at once; a future of `loop` that will have its value.
 
         A function that does not block has ended when this returns, and the future is done.
         """
@@ -157,7 +158,7 @@ def _describe(thread: SimThread) -> Waiting:
     process = thread.context.get(PROCESS)
     frames = _frames(thread)
     users = next((number for number, frame in enumerate(frames) if not _is_library(frame)), None)
-    own = "time.sleep" if thread.parker is None else thread.parker.what
+    own = _waits_for(thread)
     if users is None:  # a worker that waits for work: no code of the user's is involved
         where = place(frames[0]) if frames else "?"
     else:
@@ -165,6 +166,12 @@ def _describe(thread: SimThread) -> Waiting:
         if users:
             own = frames[users - 1].f_code.co_qualname
     return Waiting(_name(thread), "" if process is None else process.name, own, where)
+
+
+def _waits_for(thread: SimThread) -> str:
+    if thread.parker is not None:
+        return thread.parker.what
+    return "time.sleep" if thread.timer is not None else "its turn"
 
 
 def _frames(thread: SimThread) -> list[FrameType]:

@@ -21,6 +21,7 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import simpy
+from greenlet import getcurrent, greenlet
 from simpy.core import BoundClass
 from simpy.events import NORMAL, URGENT, AllOf, AnyOf, Event, Process, Timeout
 
@@ -38,8 +39,8 @@ CURRENT_TASKS: dict[Any, Any] = asyncio.tasks._current_tasks  # type: ignore[att
 FOREVER_NS = 2**63
 _CHUNK_STEPS = 10_000
 _STALE_MIN = 128
-# Sleeps in seconds that the hot loop does itself; NaN, infinity, nothing and a hundred years are the task's.
-_SHORTEST, _LONGEST = 1e-9, 3e9
+# The shortest sleep in seconds that the hot loop does itself; less, nothing and NaN are the task's business.
+_SHORTEST = 1e-9
 
 
 class Bucket(deque[Any]):
@@ -195,6 +196,7 @@ class Environment(simpy.Environment):
         self._step_bound = step_bound
         self._stalled_bound = stalled_bound
         self.runner: VirtualLoop | None = None
+        self.hub: greenlet | None = None
         self.steps = 0
         # Something else than the next ready callback wants a look: a stop, an urgent event, one due now.
         self.attention = False
@@ -249,6 +251,11 @@ class Environment(simpy.Environment):
             self._queue[:] = [*self._slots, self._bound_ns]
             heapify(self._queue)
         return True
+
+    def holds(self, when: int, item: Any) -> bool:
+        """Whether an item is in the queue for `when`."""
+        found = self._slots.get(when)
+        return found is item or (found.__class__ is Bucket and item in found)
 
     def forget(self, loop: VirtualLoop) -> None:
         """Drop all that is due for a loop."""
@@ -413,6 +420,7 @@ class Environment(simpy.Environment):
             Deadlock, Livelock, TimeBoundReached, StepBoundReached: the run cannot or may not go on.
         """
         outer, self.runner = self.runner, loop
+        self.hub = getcurrent()
         if self._settled is not loop:
             self._settle(loop)
         loop._awake = True
@@ -451,7 +459,7 @@ class Environment(simpy.Environment):
         """
         queue, slots, ready, current = self._queue, self._slots, loop._ready, CURRENT_TASKS
         pop, push, replace, take, put = heappop, heappush, heapreplace, slots.pop, slots.setdefault
-        next_ready, shortest, longest = ready.popleft, _SHORTEST, _LONGEST
+        next_ready, shortest = ready.popleft, _SHORTEST
         batch = self._batch
         size = min(_CHUNK_STEPS, self._step_bound - self.steps, self._stalled_bound)
         steps = repeat(None, size)
@@ -492,8 +500,12 @@ class Environment(simpy.Environment):
                         pop(queue)
                     item._fail(error)
                 else:
-                    if wish.__class__ is float and shortest <= wish < longest:
-                        item._when = when = self._now + (wish * 1e9).__round__()
+                    if wish.__class__ is float and wish >= shortest:
+                        try:
+                            item._when = when = self._now + (wish * 1e9).__round__()
+                        except OverflowError:  # for ever
+                            item._yielded(wish)
+                            continue
                         other = put(when, item)
                         if other is not item:
                             self._crowd(when, other, item)

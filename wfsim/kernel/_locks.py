@@ -55,7 +55,7 @@ def _waits(timeout: float, *, blocking: bool) -> bool:
 
 
 def _wait_outside(board: Switchboard, take: Callable[..., bool], lock: Any) -> bool:
-    """Wait in real time for a lock if it is a real thread that holds it; whether that was so and it was had."""
+    """Wait in real time for a lock, if a real thread holds it; whether that was so and it was had."""
     if not _thread._count():
         return False
     known = take is _take_again or lock in board.outside
@@ -94,7 +94,7 @@ def _wait_for(board: Switchboard, lock: Any, timeout: float) -> bool:
     if board.stand_in_line(lock, "Lock.acquire", board.deadline(timeout)):
         return True
     if board.locks.get(lock) is board.current:
-        del board.locks[lock]  # who waits for a lock of its own uses it as a signal, as Condition does, and drops it
+        del board.locks[lock]  # it waited for its own lock, as Condition does for a signal, and drops it
     return False
 
 
@@ -244,7 +244,7 @@ if hasattr(_RLock, "_recursion_count"):
     _patching.override(_RLock, "_recursion_count", _r_count)
 
 
-# -- Condition: each one keeps bound methods of its lock, which for those made before the run are the original ones
+# -- Condition: it keeps bound methods of its lock, and one made before the run has the original ones
 
 
 class _OfItsLock:

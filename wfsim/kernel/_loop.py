@@ -12,7 +12,6 @@ from asyncio import base_events, events, futures
 from asyncio.log import logger
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from itertools import count
 from types import MethodType
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
 _wakeup = Driven._wakeup
 _eager_task_factory = getattr(asyncio, "eager_task_factory", None)
 
+
+# So many timers may be due at once at one instant before the clock is moved for them.
+_NUDGES_FREE = 100
 
 Enter = Callable[[Any, None], Any]
 Watcher = Callable[[Driven, Enter], Enter]
@@ -124,12 +126,12 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._bridge = None if simulation is None else simulation.bridge
         self._generator_owner: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
         self._ready: deque[Any] = deque()
-        self._tasks: dict[int, Driven] = {}
+        self._tasks: dict[Any, Driven] = {}  # by coroutine, which hashes fast; in the order they were made
         self._unawaited: dict[LightTask, BaseException] = {}
         self._next_task_number = count(1).__next__
         self._next_future_number = count(1).__next__
-        self.spawn: Callable[[Coroutine[Any, Any, Any]], LightTask] = partial(LightTask, loop=self)
         self._awake = False
+        self._nudged_at, self._nudges, self._nudge_ns = -1, 0, 1
         self._clock_resolution = 1 / NS_PER_SECOND
 
     def __repr__(self) -> str:
@@ -162,9 +164,25 @@ class VirtualLoop(base_events.BaseEventLoop):
             return TimerHandle(when, callback, args, self, context)
         now = self.environment._now
         when_ns = round(when * NS_PER_SECOND)
-        if when_ns <= now and when > now / NS_PER_SECOND:
-            when_ns = now + 1
+        if when_ns <= now:
+            when_ns = self._nudged(when_ns, when)
         return self._call_at_ns(when_ns, when, callback, args, context)
+
+    def _nudged(self, when_ns: int, when: float) -> int:
+        """A time that is due at once, unless code asks for such again and again at one instant.
+
+        It computes times that floats cannot tell from now (`time() + 1e-15`), and a real clock would have
+        moved between two readings: so let it move, by ever larger steps.
+        """
+        now = self.environment._now
+        if when > now / NS_PER_SECOND:
+            return now + 1
+        if now != self._nudged_at:
+            # A storm that goes on where the last nudge led wants a larger one; any other begins anew.
+            self._nudge_ns = 2 * self._nudge_ns if now == self._nudged_at + self._nudge_ns else 1
+            self._nudged_at, self._nudges = now, 0
+        self._nudges += 1
+        return when_ns if self._nudges <= _NUDGES_FREE else now + self._nudge_ns
 
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -263,7 +281,7 @@ class VirtualLoop(base_events.BaseEventLoop):
             asyncio.tasks._register_task(task)  # type: ignore[arg-type]
         else:
             # A strong reference: in a simulation the garbage collector must not decide that a task ends.
-            self._tasks[task._number] = task
+            self._tasks[task._coro] = task
 
     def _run_timed(self, handle: Handle) -> None:
         """Debug mode's complaint about a callback that blocks, in virtual time."""

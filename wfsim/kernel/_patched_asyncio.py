@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from wfsim.kernel import _patching, _tasks
+from wfsim.kernel._ambient import SIMULATION
 from wfsim.kernel._loop import Policy, VirtualLoop
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _SHORTEST, _LONGEST = 1e-9, 3e9
 
 async def sleep(delay: float, result: Any = None) -> Any:
     """`asyncio.sleep` while a simulation runs: the same, without a future and a timer for each call."""
-    if _running_loop().__class__ is not VirtualLoop or not _SHORTEST <= delay < _LONGEST:
+    if SIMULATION.get() is None or not _SHORTEST <= delay < _LONGEST:
         return await stock_sleep(delay, result)
     await _tasks.sleep(delay)
     return result

@@ -38,7 +38,7 @@ _overrides: list[_Override] = []
 
 def replace(original: Any, stand_in: _Function) -> _Function:
     """Let `stand_in` take the place of the function `original` wherever a module refers to it."""
-    # A plain function kept as a class's attribute would become a method; a builtin does not, nor a staticmethod.
+    # A function that is an attribute of a class becomes a method; a builtin does not, nor a staticmethod.
     pair = (original, staticmethod(stand_in))
     _pairs[id(original)] = _pairs[id(pair[1])] = pair
     return stand_in
@@ -267,12 +267,12 @@ def _search_function(function: FunctionType) -> Iterator[_Slot]:
         value = _content(cell)
         if id(value) in _pairs:
             yield _Cell(_pairs[id(value)], cell)
-        elif type(value) is FunctionType and value.__module__ == function.__module__ and value is not function:
+        elif type(value) is FunctionType and value.__module__ == function.__module__:
             yield from _search_defaults(value)
 
 
 def _search_defaults(function: FunctionType) -> Iterator[_Slot]:
-    """A function that a decorator hides; its own closure is not followed, functions may enclose each other."""
+    """Search a function that a decorator hides; not its own closure, functions may enclose each other."""
     for place, value in enumerate(function.__defaults__ or ()):
         if id(value) in _pairs:
             yield _Default(_pairs[id(value)], function, place)
@@ -283,17 +283,22 @@ def _search_class(cls: type) -> Iterator[_Slot]:
         if id(value) in _pairs:
             yield _Attribute(_pairs[id(value)], cls, key)
             continue
-        inner = getattr(value, "__func__", value) if type(value) in {staticmethod, classmethod} else value
+        inner = value.__func__ if type(value) in {staticmethod, classmethod} else value
         if id(inner) in _pairs:
             yield _Wrapped(_pairs[id(inner)], cls, key)
         elif type(inner) is FunctionType:
             yield from _search_function(inner)
-        elif type(inner) is property:
-            for function in (inner.fget, inner.fset, inner.fdel):
-                if type(function) is FunctionType:
-                    yield from _search_function(function)
-        elif isinstance(inner, type) and inner.__qualname__ == f"{cls.__qualname__}.{key}":
-            yield from _search_class(inner)
+        else:
+            yield from _search_member(cls, key, inner)
+
+
+def _search_member(cls: type, key: str, value: Any) -> Iterator[_Slot]:
+    if type(value) is property:
+        for function in (value.fget, value.fset, value.fdel):
+            if type(function) is FunctionType:
+                yield from _search_function(function)
+    elif issubclass(type(value), type) and value.__qualname__ == f"{cls.__qualname__}.{key}":
+        yield from _search_class(value)
 
 
 def _content(cell: CellType) -> Any:

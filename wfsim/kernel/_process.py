@@ -190,13 +190,12 @@ def _owner(item: Any) -> Process | None:
 def _bury(loop: VirtualLoop, task: Driven) -> None:
     keep_for_ever(task._coro)
     _leave_line(task)
-    waiter = task._fut_waiter
-    if waiter is not None:
-        waiter.remove_done_callback(task._wakeup)
-        task._fut_waiter = None
+    if task._future is not None:
+        task._future.remove_done_callback(task._wakeup)
+        task._future = None
     task._leave_wait()
     task._enter = _never
-    loop._tasks.pop(task._number, None)
+    loop._tasks.pop(task._coro, None)
 
 
 def _never(_send: object, _value: None) -> Any:

@@ -1,5 +1,4 @@
-"""The wall around a run: what would reach the real world is refused, with one clear error.
-"""
+"""The wall around a run: what would reach the real world is refused, with one clear error."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from wfsim.kernel import _patching
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Python's audit events, and which of their arguments tells what was attempted (PEP 578; "Audit events table").
+# Python's audit events (PEP 578), and which of their arguments tells what was attempted.
 _REFUSED = {
     "socket.bind": 1,
     "socket.connect": 1,
@@ -59,8 +58,9 @@ def _judge(inside: Callable[[], bool]) -> Callable[[str, tuple[Any, ...]], None]
 
 def _message(what: str) -> str:
     return (
-        f"{what} is real I/O, which a simulation cannot wait for. Put the call behind a function that the test "
-        "replaces by a fake (its latency: asyncio.sleep or time.sleep), or make the service a simulated process."
+        f"{what} is real I/O, which a simulation cannot wait for. Put the call behind a function that the "
+        "test replaces by a fake (its latency: asyncio.sleep or time.sleep), or make the service a simulated "
+        "process."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _YEAR_NS = 365 * 86_400 * NS_PER_SECOND
 _GC_THRESHOLD = 20_000
+_SHOWN = 20
 _CLEANUP_NS = 86_400 * NS_PER_SECOND
 _CLEANUP_STEPS = 1_000_000
 
@@ -112,7 +114,7 @@ class Simulation:
         self.bridge = Bridge(self)
         self._streams: dict[str, Stream] = {}
         self._debug = debug
-        self._used = False
+        self._used = self.is_running = False
 
     @property
     def now_ns(self) -> int:
@@ -133,6 +135,8 @@ class Simulation:
 
     def new_loop(self) -> VirtualLoop:
         """Another event loop on this simulation's clock."""
+        if not self.is_running:
+            raise RuntimeError("this simulation has ended, and its event loop policy with it")
         loop = VirtualLoop(self.environment, self)
         if self._debug:
             loop.set_debug(True)
@@ -146,17 +150,24 @@ class Simulation:
 
         Everything that is patched meanwhile is restored, also after an error. A simulation runs once.
         """
+        if asyncio._get_running_loop() is not None and _ambient.current() is None:
+            raise RuntimeError(
+                "an event loop is running in this thread: start a simulation from a plain function or test, "
+                "or by `await asyncio.to_thread(simulate, main)`"
+            )
         if self._used:
             raise RuntimeError("a Simulation runs once; make a new one for another run")
-        self._used = True
+        self._used = self.is_running = True
         _ambient.enter(self)
         try:
             with World(self), self.bridge, virtual_asyncio(self), _patient_gc():
-                return self._run(main, args)
+                return copy_context().run(self._run, main, args)
         finally:
+            self.is_running = False
             _ambient.leave()
 
     def _run(self, main: Callable[..., Any], args: tuple[Any, ...]) -> Outcome:
+        _ambient.SIMULATION.set(self)
         self.loop = loop = self.new_loop()
         asyncio.set_event_loop(loop)
         value, error = None, None
@@ -220,7 +231,9 @@ def _outcome(error: BaseException | None) -> str:
 
 def _tell(error: BaseException | None, left: tuple[Waiting, ...]) -> None:
     assert error is not None  # noqa: S101
-    error.add_note("still waiting:\n" + "\n".join(f"  {one}" for one in left))
+    shown = "\n".join(f"  {one}" for one in left[:_SHOWN])
+    rest = f"\n  and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+    error.add_note(f"still waiting:\n{shown}{rest}")
 
 
 @contextmanager

@@ -149,7 +149,7 @@ class Parker:
             raise
 
     def wake(self) -> None:
-        """Let the thread go on, at this instant and after what is due already; nothing if it does not wait."""
+        """Let the thread go on, at this instant and after what is due already, if it waits."""
         if self._parked:
             self._parked = False
             if self.thread is not self._board.root:
@@ -204,6 +204,7 @@ class Switchboard:
         self._words = pointers()
         self.root.locals = self._words[:]
         self._idle: list[_Carrier] = []
+        self._buried: list[SimThread] = []
         self._next_ident = FIRST_IDENT
 
     # -- starting and ending
@@ -213,8 +214,8 @@ class Switchboard:
     ) -> SimThread:
         """Run `call`, which must not raise, as a new thread.
 
-        From the hub it runs at once, until it first waits; from another thread as soon as that one waits, because
-        a greenlet begins as deep in the stack as the one that starts it.
+        From the hub it runs at once, until it first waits; from another thread as soon as that one waits,
+        because a greenlet begins as deep in the stack as the one that starts it.
         """
         self._next_ident += 1
         thread = SimThread(self._next_ident, call, context, daemon=daemon)
@@ -250,12 +251,13 @@ class Switchboard:
             tell(thread)
 
     def bury(self, thread: SimThread) -> None:
-        """A thread has crashed: none of its code runs any more, not even a `finally` when the interpreter ends.
+        """A thread has crashed: none of its code runs any more, no `finally` even when the interpreter ends.
 
         A thread that buries itself goes on until it next waits.
         """
         thread.alive = False
         del self.threads[thread]
+        self._buried.append(thread)
         for kept in (thread, thread.carrier, thread.place):
             keep_for_ever(kept)  # of one that has not begun there is only the first
         if thread.timer is not None:
@@ -272,6 +274,16 @@ class Switchboard:
             self.bury(thread)
         while self._idle:
             self._idle.pop().throw()
+
+    def forget(self) -> None:
+        """Let go of the run: what is buried keeps this object for ever, and it shall keep nothing else."""
+        del self.environment, self.pools
+        for thread in self._buried:
+            thread.context = Context()
+            if thread.carrier is not None:
+                thread.carrier.gr_context = None
+        for kept in (self.lines, self.locks, self.rlocks, self.outside, self.watchers):
+            kept.clear()
 
     # -- switching
 
@@ -330,7 +342,7 @@ class Switchboard:
         thread.timer = None
 
     def act(self) -> None:
-        """Note that code looks at a lock or a clock. Code that does nothing else waits for it to change: let it.
+        """Note that code looks at a lock or a clock. Code that does nothing else waits for it to change.
 
         Real threads take turns whatever they do. Here a busy-waiting thread would hang the run, so after many
         actions others get a turn, and if that does not help, time passes, more of it each time.

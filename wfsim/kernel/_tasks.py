@@ -79,7 +79,7 @@ def wake(task: Driven) -> None:
 
 
 # What every step touches; all else has its default on the class, so that making a task stays cheap.
-_HOT = ("_context", "_coro", "_enter", "_number", "_send", "_when")
+_HOT = ("_context", "_coro", "_enter", "_send", "_when")
 
 
 class Driven:
@@ -95,7 +95,6 @@ class Driven:
         _enter: Callable[[Any, None], Any]
         _send: Callable[[Any], Any]
         _when: int
-        _number: int
 
         _log_traceback: bool
         _source_traceback: list[Any]
@@ -110,10 +109,11 @@ class Driven:
         def _finish(self, value: Any) -> None: ...
         def _fail(self, error: BaseException) -> None: ...
 
-    _fut_waiter: Any = None
+    _future: Any = None
     _waits: Any = None
     _must_cancel = False
     _interrupted = False
+    _given_number: int | None = None
     _num_cancels_requested = 0
     _cancelled_exc: BaseException | None = None
     _cancel_message: Any = None
@@ -124,6 +124,14 @@ class Driven:
         # By number and not by address: sets of tasks, which asyncio.wait makes, keep one order in every
         # process.
         return self._number
+
+    @property
+    def _number(self) -> int:
+        """The task's number in its loop, given when it is first asked for."""
+        number: int | None = self._given_number
+        if number is None:
+            number = self._given_number = self._loop._next_task_number()
+        return number
 
     # -- asyncio.Task's interface
 
@@ -177,7 +185,7 @@ class Driven:
             self._log_traceback = False  # who cancels a failed task has no wish to hear of its error
             return False
         self._num_cancels_requested += 1
-        waiter = self._fut_waiter
+        waiter = self._future
         if waiter is not None and waiter.cancel(msg=msg):
             return True
         if self._interrupted:
@@ -210,6 +218,7 @@ class Driven:
     def _cancel_into(self, _value: None) -> Any:
         self._send = self._coro.send
         self._interrupted = False
+        self._future = None
         if not self._must_cancel:
             return self._coro.send(None)
         self._must_cancel = False
@@ -299,14 +308,21 @@ class Driven:
         else:
             future._asyncio_future_blocking = False
             future.add_done_callback(self._wakeup, context=self._context)
-            self._fut_waiter = future
+            self._future = future
             if self._must_cancel and future.cancel(msg=self._cancel_message):
                 self._must_cancel = False
 
     def _wakeup(self, _future: Any) -> None:
         """Go on: the callback on the future that is awaited, known to `VirtualLoop.call_soon`."""
-        self._fut_waiter = None
+        if not self._must_cancel:
+            self._send = self._resume
         self._loop._ready.append(self)
+
+    def _resume(self, _value: None) -> Any:
+        """Go on after a future, which until now could be seen to be what the task waits for."""
+        self._future = None
+        self._send = send = self._coro.send
+        return send(None)
 
     def _await_event(self, event: Event) -> None:
         if event.env is not self._loop.environment:
@@ -323,6 +339,19 @@ class Driven:
         if not event._ok:
             event._defused = True
         wake(self)
+
+    @property
+    def _fut_waiter(self) -> Any:
+        """What asyncio's tasks show under this private name, at which libraries such as anyio look.
+
+        The future that is awaited, also when it is done and the task has not gone on yet; something that is
+        not done while the task waits in a way of its own; None while it runs or is about to.
+        """
+        if self._future is not None:
+            return self._future
+        if self._waits is not None or self._loop.environment.holds(getattr(self, "_when", -1), self):
+            return _NEVER
+        return None
 
     # -- SimPy's view of a task: an event that happens when the task is done
 
@@ -401,7 +430,7 @@ class Task(Driven, asyncio.Task):  # type: ignore[type-arg]
         self._send = coro.send
         self._context = context
         self._enter = context.run
-        self._number = loop._next_task_number()
+        self._given_number = loop._next_task_number()
         if loop.watchers:
             loop.watch(self)
 
@@ -447,7 +476,7 @@ class Task(Driven, asyncio.Task):  # type: ignore[type-arg]
         return asyncio.Future.exception(self)
 
     def _finish(self, value: Any) -> None:
-        self._loop._tasks.pop(self._number, None)
+        self._loop._tasks.pop(self._coro, None)
         if self._must_cancel:
             self._must_cancel = False
             _future_cancel(self, msg=self._cancel_message)
@@ -457,7 +486,7 @@ class Task(Driven, asyncio.Task):  # type: ignore[type-arg]
             _future_set_result(self, value)
 
     def _fail(self, error: BaseException) -> None:
-        self._loop._tasks.pop(self._number, None)
+        self._loop._tasks.pop(self._coro, None)
         _forget_drivers(error)
         if isinstance(error, asyncio.CancelledError):
             self._cancelled_exc = error
@@ -499,23 +528,12 @@ class LightTask(Driven):
 
     __slots__ = (*_HOT, "__dict__", "__weakref__", "_loop")
 
+    # `spawn` fills these in, in its own frame: a model may start millions of tasks.
     _asyncio_future_blocking = False
     _cancelled = False
     _value_or_none: Any = None
     _exception: BaseException | None = None
     _callbacks: list[tuple[Callable[[Any], object], Context | None]] | None = None
-
-    def __init__(self, coro: Coroutine[Any, Any, Any], loop: VirtualLoop) -> None:
-        self._loop = loop
-        self._coro = coro
-        self._send = coro.send
-        self._context = context = copy_context()
-        self._enter = context.run
-        self._number = number = loop._next_task_number()
-        if loop.watchers:
-            loop.watch(self)
-        loop._tasks[number] = self
-        loop._ready.append(self)
 
     def __repr__(self) -> str:
         state = "pending" if not self.done() else "cancelled" if self._cancelled else "finished"
@@ -577,22 +595,18 @@ class LightTask(Driven):
 
     def _end(self) -> None:
         self._enter = None  # type: ignore[assignment]  # which says that the task is done
-        del self._loop._tasks[self._number]
+        del self._loop._tasks[self._coro]
         if self._callbacks:
             for fn, context in self._callbacks:
                 self._loop.call_soon(fn, self, context=context)
             self._callbacks = None
 
     def _finish(self, value: Any) -> None:
+        if value is not None:
+            self._value_or_none = value
         if self._must_cancel:
             self._must_cancel, self._cancelled = False, True
-        elif value is not None:
-            self._value_or_none = value
-        if self._callbacks is None:
-            self._enter = None  # type: ignore[assignment]
-            del self._loop._tasks[self._number]
-        else:
-            self._end()
+        self._end()
 
     def _fail(self, error: BaseException) -> None:
         _forget_drivers(error)
@@ -623,6 +637,12 @@ class _Never:
     """The wait for nothing: it ends only by being cancelled."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<a wait of the simulation>"
+
+    def done(self) -> bool:
+        return False
 
     def _forget(self, _task: Driven) -> bool:
         return True

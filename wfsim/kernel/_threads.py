@@ -12,6 +12,7 @@ import queue
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from contextvars import Context
 from itertools import count
 from operator import index
@@ -28,22 +29,27 @@ from wfsim.kernel._switchboard import nanoseconds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wfsim.kernel._switchboard import SimThread, Switchboard
+    from wfsim.kernel._switchboard import SimThread
+
+# `_thread` and `threading` differ between the Python versions and keep much to themselves.
+_raw: Any = _thread
+_threading: Any = threading
+_pools: Any = pools
 
 
 class _Real:
     """The originals, where the search for references to them does not look."""
 
-    sleep = staticmethod(time.sleep)  # noqa: TID251  (to take its place)
-    get_ident = staticmethod(_thread.get_ident)
-    get_native_id = staticmethod(getattr(_thread, "get_native_id", None))  # type: ignore[arg-type]
-    start_new_thread = staticmethod(_thread.start_new_thread)
-    start_joinable_thread = staticmethod(getattr(_thread, "start_joinable_thread", None))  # type: ignore[arg-type]
-    set_sentinel = staticmethod(getattr(_thread, "_set_sentinel", None))  # type: ignore[arg-type]
+    sleep: Any = staticmethod(time.sleep)  # noqa: TID251  (to take its place)
+    get_ident: Any = staticmethod(_raw.get_ident)
+    get_native_id: Any = staticmethod(getattr(_raw, "get_native_id", _raw.get_ident))
+    start_new_thread: Any = staticmethod(_raw.start_new_thread)
+    start_joinable_thread: Any = staticmethod(getattr(_raw, "start_joinable_thread", _raw.get_ident))
+    set_sentinel: Any = staticmethod(getattr(_raw, "_set_sentinel", _raw.get_ident))
 
 
 def fresh_context() -> Context:
-    """The context of a new thread: empty, as the standard library has it, but for the kernel's own variables."""
+    """A new thread's context: empty, as the standard library has it, but for the kernel's own variables."""
     context = Context()
     context.run(_inherit, PROCESS.get(None), _PARENT.get())
     return context
@@ -77,25 +83,51 @@ _patching.replace(_Real.sleep, _sleep)
 # -- starting
 
 
-def _get_ident() -> int:
-    ident = _Real.get_ident()
-    board = at.active
-    return board.current.ident if board is not None and board.real_ident == ident else ident
+class _Job:
+    """What a new thread does."""
+
+    def __init__(self, function: Callable[..., object], args: Any, kwargs: Any) -> None:
+        self._function = function
+        self._args = args
+        self._kwargs = kwargs
+
+    def run(self) -> None:
+        try:
+            self._function(*self._args, **self._kwargs)
+        except SystemExit:
+            pass
+        except BaseException:  # noqa: BLE001  (as `_thread` does)
+            self._report()
+
+    def _report(self) -> None:
+        board = at.active
+        if board is None or not board.current.alive:
+            return  # it crashed, and what it stumbled over is that
+        kind, error, traceback = sys.exc_info()
+        report: Any = SimpleNamespace(
+            exc_type=kind,
+            exc_value=error,
+            exc_traceback=traceback,
+            err_msg="Exception ignored in thread started by",
+            object=self._function,
+        )
+        sys.unraisablehook(report)
+
+    def name(self) -> str:
+        return getattr(self._function, "__qualname__", type(self._function).__name__)
 
 
-def _get_native_id() -> int:
+def _start_new_thread(function: Any, args: Any, kwargs: Any = None, /) -> int:
     board = at.here()
-    return _Real.get_native_id() if board is None or board.current is board.root else board.current.ident
-
-
-def _start_new_thread(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any] = {}, /) -> int:  # noqa: B006
-    board = at.here()
+    kwargs = {} if kwargs is None else kwargs
     if board is None or not callable(function) or type(args) is not tuple or type(kwargs) is not dict:
-        return _Real.start_new_thread(function, args, kwargs)
-    return _start(board, function, lambda: function(*args, **kwargs)).ident
+        return _Real.start_new_thread(function, args, kwargs)  # type: ignore[no-any-return]
+    daemon = getattr(getattr(function, "__self__", None), "daemon", True)
+    return board.start(_Job(function, args, kwargs).run, fresh_context(), daemon=daemon).ident
 
 
-def _start_joinable_thread(function: Callable[[], object], handle: Any = None, daemon: bool = True) -> Any:  # noqa: FBT001, FBT002
+# Any of them may be given by position: it is what the original allows.
+def _start_joinable_thread(function: Any, handle: Any = None, daemon: bool = True) -> Any:  # noqa: FBT001, FBT002
     board = at.here()
     if board is None:
         return _Real.start_joinable_thread(function, handle=handle, daemon=daemon)
@@ -103,42 +135,9 @@ def _start_joinable_thread(function: Callable[[], object], handle: Any = None, d
     owner = getattr(function, "__self__", None)
     if isinstance(owner, threading.Thread):
         owner._handle = ours  # type: ignore[attr-defined]
-    thread = _start(board, function, function, daemon=daemon, sentinel=ours.running)
-    ours.ident = thread.ident
+    job = _Job(function, (), {})
+    ours.ident = board.start(job.run, fresh_context(), daemon=daemon, sentinel=ours.running).ident
     return ours
-
-
-def _start(
-    board: Switchboard,
-    function: Callable[..., object],
-    call: Callable[[], object],
-    *,
-    daemon: bool | None = None,
-    sentinel: Any = None,
-) -> SimThread:
-    if daemon is None:
-        daemon = getattr(getattr(function, "__self__", None), "daemon", True)
-
-    def run() -> None:
-        try:
-            call()
-        except SystemExit:
-            pass
-        except BaseException:  # noqa: BLE001  (as `_thread` does)
-            if not board.current.alive:
-                return
-            kind, error, traceback = sys.exc_info()
-            sys.unraisablehook(
-                SimpleNamespace(  # type: ignore[arg-type]
-                    exc_type=kind,
-                    exc_value=error,
-                    exc_traceback=traceback,
-                    err_msg="Exception ignored in thread started by",
-                    object=function,
-                )
-            )
-
-    return board.start(run, fresh_context(), daemon=daemon, sentinel=sentinel)
 
 
 class _Handle:
@@ -159,10 +158,11 @@ class _Handle:
         return not self.running.locked()
 
     def _set_done(self) -> None:
-        pass
+        """Asked of the main thread's handle only."""
 
 
 def _set_sentinel() -> Any:
+    """Up to Python 3.12: the lock by which a thread is joined."""
     board = at.here()
     if board is None or board.current is board.root:
         return _Real.set_sentinel()
@@ -171,14 +171,37 @@ def _set_sentinel() -> Any:
 
 
 def sign_off(thread: SimThread) -> None:
-    """A thread has ended or crashed: let those who join it go on, leave nothing for the interpreter's exit."""
-    threading._active.pop(thread.ident, None)  # type: ignore[attr-defined]
+    """A thread has ended or crashed: let go who joins it, leave nothing for the interpreter's exit."""
+    _threading._active.pop(thread.ident, None)
     if thread.sentinel is not None and thread.sentinel.locked():
         thread.sentinel.release()
 
 
-def _unnamed(before: Callable[[Any], None]) -> Callable[[Any], None]:
-    """What `current_thread` makes for a thread that `threading` did not start: here one of the simulation's own."""
+_patching.replace(_Real.start_new_thread, _start_new_thread)
+if hasattr(_raw, "start_joinable_thread"):
+    _patching.replace(_Real.start_joinable_thread, _start_joinable_thread)
+if hasattr(_raw, "_set_sentinel"):
+    _patching.replace(_Real.set_sentinel, _set_sentinel)
+
+
+# -- who am I
+
+
+def _get_ident() -> int:
+    ident: int = _Real.get_ident()
+    board = at.active
+    return board.current.ident if board is not None and board.real_ident == ident else ident
+
+
+def _get_native_id() -> int:
+    board = at.here()
+    if board is None or board.current is board.root:
+        return _Real.get_native_id()  # type: ignore[no-any-return]
+    return board.current.ident
+
+
+def _of_the_run(before: Callable[[Any], None]) -> Callable[[Any], None]:
+    """What `current_thread` makes for a thread that `threading` has not started: here no foreign daemon."""
 
     def __init__(self: Any) -> None:  # noqa: N807
         board = at.here()
@@ -191,34 +214,34 @@ def _unnamed(before: Callable[[Any], None]) -> Callable[[Any], None]:
         self._set_native_id()
         if hasattr(self, "_handle"):
             self._handle = _Handle(self._ident)
-        threading._active[self._ident] = self  # type: ignore[attr-defined]
+        _threading._active[self._ident] = self
 
     return __init__
 
 
-_patching.override(threading._DummyThread, "__init__", _unnamed)  # type: ignore[attr-defined]
+_patching.override(_threading._DummyThread, "__init__", _of_the_run)
 _patching.replace(_Real.get_ident, _get_ident)
-_patching.replace(_Real.start_new_thread, _start_new_thread)
-if hasattr(_thread, "get_native_id"):
+if hasattr(_raw, "get_native_id"):
     _patching.replace(_Real.get_native_id, _get_native_id)
-if hasattr(_thread, "start_joinable_thread"):
-    _patching.replace(_Real.start_joinable_thread, _start_joinable_thread)
-if hasattr(_thread, "_set_sentinel"):
-    _patching.replace(_Real.set_sentinel, _set_sentinel)
 
 
 # -- executors
 
 
 class Pools:
-    """The executors of one run. One that has real threads already gets simulated ones for as long as it runs."""
+    """The executors and futures of one run.
+
+    An executor that has real threads already gets simulated ones until the run ends.
+    """
 
     def __init__(self) -> None:
-        self._adopted: WeakKeyDictionary[pools.ThreadPoolExecutor, tuple[Any, ...]] = WeakKeyDictionary()
-        self._ends: Any = None
-        self._names = (threading._counter, pools.ThreadPoolExecutor._counter)  # type: ignore[attr-defined]
-        threading._counter = count(1).__next__  # type: ignore[attr-defined]
-        pools.ThreadPoolExecutor._counter = count().__next__  # type: ignore[attr-defined]
+        self._adopted: WeakKeyDictionary[Any, tuple[Any, ...]] = WeakKeyDictionary()
+        self._open: list[Any] = []
+        self.next_number = count().__next__
+        # The numbers in the names of threads begin anew: they shall not depend on what ran before.
+        self._before = (_threading._counter, _pools.ThreadPoolExecutor._counter, _pools._shutdown)
+        _threading._counter = count(1).__next__
+        _pools.ThreadPoolExecutor._counter = count().__next__
 
     def adopt(self, executor: Any) -> None:
         """Let an executor work with simulated threads."""
@@ -226,29 +249,34 @@ class Pools:
             self._adopted[executor] = (executor._work_queue, executor._idle_semaphore, executor._threads)
             executor._work_queue = queue.SimpleQueue()
             executor._idle_semaphore = threading.Semaphore(0)
-            executor._threads = set()
+            executor._threads = _InOrder()
 
     def end(self) -> None:
         """Do what the interpreter does at its exit: let the workers finish what is queued and then end."""
         self._open = [executor for executor in self._adopted if not executor._shutdown]
-        pools._shutdown, self._ends = _EndOfRun(), pools._shutdown
-        for thread, work in list(pools._threads_queues.items()):
+        _pools._shutdown = _EndOfRun()
+        for thread, work in list(_pools._threads_queues.items()):
             if _is_simulated(thread):
                 work.put(None)
 
     def give_back(self) -> None:
         """Put everything back as it was."""
-        if self._ends is not None:
-            pools._shutdown = self._ends
-            for executor in self._open:
-                executor._shutdown = False
+        _threading._counter, _pools.ThreadPoolExecutor._counter, _pools._shutdown = self._before
+        for executor in self._open:
+            executor._shutdown = False
         for executor, (work, idle, threads) in self._adopted.items():
             executor._work_queue, executor._idle_semaphore, executor._threads = work, idle, threads
             if executor._shutdown:
                 work.put(None)  # its real workers have not heard of it yet
-        for thread in [thread for thread in pools._threads_queues if _is_simulated(thread)]:
-            del pools._threads_queues[thread]
-        threading._counter, pools.ThreadPoolExecutor._counter = self._names  # type: ignore[attr-defined]
+        for thread in [thread for thread in _pools._threads_queues if _is_simulated(thread)]:
+            del _pools._threads_queues[thread]
+
+
+class _InOrder(dict[Any, None]):
+    """As much of a set as an executor needs, without a set's order by address."""
+
+    def add(self, thread: Any) -> None:
+        self[thread] = None
 
 
 def _is_simulated(thread: threading.Thread) -> bool:
@@ -272,5 +300,33 @@ def _adopting(before: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
+class _NumberedFuture(Future[Any]):
+    """A future that was made in a run.
+
+    `wait` and `as_completed` keep futures in sets; hashed by address they would come out in any order.
+    """
+
+    _number: int
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+_NumberedFuture.__name__ = Future.__name__
+
+
+def _numbering(before: Callable[[Any], None]) -> Callable[[Any], None]:
+    def __init__(self: Any) -> None:  # noqa: N807
+        before(self)
+        board = at.here()
+        if board is not None and type(self) is Future:
+            numbered: Any = self
+            numbered.__class__ = _NumberedFuture
+            numbered._number = board.pools.next_number()
+
+    return __init__
+
+
+_patching.override(Future, "__init__", _numbering)
 _patching.override(pools.ThreadPoolExecutor, "submit", _adopting)
 _patching.override(pools.ThreadPoolExecutor, "shutdown", _adopting)

@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from contextvars import copy_context
+from typing import TYPE_CHECKING
 
-from wfsim.kernel._loop import VirtualLoop
+from greenlet import getcurrent
+
+from wfsim.kernel._ambient import SIMULATION, running_loop
+from wfsim.kernel._tasks import LightTask
 from wfsim.units import NS_PER_SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from wfsim.kernel._tasks import LightTask
-
-_running_loop = asyncio._get_running_loop
-
 
 def now() -> float:
     """Seconds on the clock that `sleep` waits on: since the run's start, or of the running loop."""
-    loop = _running_loop()
-    if loop.__class__ is VirtualLoop:
-        return loop.environment._now / NS_PER_SECOND
-    return asyncio.get_running_loop().time()
+    loop = running_loop()
+    if loop is None:
+        return asyncio.get_running_loop().time()
+    return loop.environment._now / NS_PER_SECOND
 
 
 def spawn(coro: Coroutine[Any, Any, Any]) -> LightTask | asyncio.Task[Any]:
     """Start a coroutine beside the caller: as a light task in a simulation, as an asyncio task elsewhere."""
-    loop = _running_loop()
-    if loop.__class__ is VirtualLoop:
-        return loop.spawn(coro)
-    return asyncio.get_running_loop().create_task(coro)
+    simulation = SIMULATION.get()
+    if simulation is not None and getcurrent() is simulation.environment.hub:
+        loop = simulation.environment.runner
+    else:
+        loop = running_loop()
+    if loop is None:
+        return asyncio.get_running_loop().create_task(coro)
+    task = LightTask()
+    task._loop = loop
+    task._coro = coro
+    task._send = coro.send
+    task._context = context = copy_context()
+    task._enter = context.run
+    if loop.watchers:
+        loop.watch(task)
+    loop._tasks[coro] = task
+    loop._ready.append(task)
+    return task

@@ -91,7 +91,7 @@ def _frames(coro: Any) -> list[FrameType]:
 
 
 def _waits_for(task: Driven, frames: list[FrameType]) -> str:
-    waiter = task._fut_waiter
+    waiter = task._future
     if isinstance(waiter, asyncio.Task) or hasattr(waiter, "get_coro"):
         return f"task {waiter.get_name()!r}"
     if type(waiter).__name__ == "_GatheringFuture":

@@ -22,6 +22,7 @@ from wfsim.units import NS_PER_SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
     from wfsim.kernel._streams import Stream
 
@@ -47,8 +48,8 @@ class _Simulation(Protocol):
 class World:
     """A context manager: as long as it is entered, this thread lives in the simulation's world.
 
-    Everything that it changes is put back when it is left, also after an error. There is one world at a time; a
-    simulation in another thread waits for its turn.
+    Everything that it changes is put back when it is left, also after an error. There is one world at a time;
+    a simulation in another thread waits for its turn.
 
     Raises:
         RuntimeError: this thread is in a world already.
@@ -62,10 +63,10 @@ class World:
         self.on_look: Callable[[], object] = _nothing  # called each time code looks at a clock
         self._undo: list[Callable[[], object]] = []
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> Self:
         if inside():
             raise RuntimeError(
-                "a simulation is running in this thread already; inside it, `await` the design or the coroutine"
+                "a simulation runs in this thread already; inside it, `await` the design or the coroutine"
             )
         try:
             for enter in (self._begin, self._travel, self._seed, self._patch):
@@ -94,7 +95,7 @@ class World:
         refuse_real_io(inside)
 
     def _travel(self) -> None:
-        # time-machine covers `time.time`, `datetime.now`, `gmtime` and their like in C, for all references to them.
+        # time-machine covers `time.time`, `datetime.now` and their like in C, whoever refers to them.
         stack = time_machine.traveller_stack
         before = stack[-1] if stack else None
         journey = time_machine.travel(0, tick=False)
@@ -109,11 +110,11 @@ class World:
         self._undo.append(back)
 
     def _seed(self) -> None:
-        state, node = random.getstate(), uuid._node  # type: ignore[attr-defined]  # noqa: SLF001
+        state, node = random.getstate(), uuid._node  # type: ignore[attr-defined]
         self._undo.append(lambda: random.setstate(state))
         self._undo.append(lambda: setattr(uuid, "_node", node))
         _Real.seed(self.random_seed())
-        uuid._node = self.stream("world/uuid").randbits(_NODE_BITS) | _NO_REAL_NODE  # type: ignore[attr-defined]  # noqa: SLF001
+        uuid._node = self.stream("world/uuid").randbits(_NODE_BITS) | _NO_REAL_NODE  # type: ignore[attr-defined]
 
     def _patch(self) -> None:
         self._undo.append(_patching.restore)
@@ -153,6 +154,7 @@ class _Real:
 
     seed = random.seed
     urandom = staticmethod(os.urandom)
+    getrandom: Any = staticmethod(getattr(os, "getrandom", os.urandom))
 
 
 # -- time
@@ -250,5 +252,8 @@ _patching.replace(os.urandom, _urandom)
 _patching.replace(random.seed, _seed)
 _patching.override(random.Random, "seed", _seed_of_its_own)
 if hasattr(os, "getrandom"):
-    _getrandom = os.getrandom
-    _patching.replace(_getrandom, lambda size, flags=0: _urandom(size) if inside() else _getrandom(size, flags))
+
+    def _getrandom(size: int, flags: int = 0) -> bytes:
+        return _urandom(size) if inside() else _Real.getrandom(size, flags)
+
+    _patching.replace(_Real.getrandom, _getrandom)
