@@ -196,12 +196,16 @@ def check(figures: Figures) -> None:
     sagas = figures["succeeded"] + figures["compensated"]
     expected = 1 - (1 - FAILURE_RATE ** (RETRIES + 1)) ** STEPS
     share = figures["compensated"] / sagas
-    assert abs(share - expected) < 5 * (expected / sagas) ** 0.5, f"{share} of the sagas failed, not {expected}"
+    assert abs(share - expected) < 5 * (expected / sagas) ** 0.5, (
+        f"{share} of the sagas failed, not {expected}"
+    )
 
 
 def work() -> Work:
     """The work with all who can do it here."""
     contenders: dict[str, Callable[[int, int], Figures]] = {"simpy": in_simpy, "wfsim": in_wfsim}
     contenders |= {name: partial(in_asyncio, run) for name, run in runners().items()}
-    about = f"sagas of {STEPS} steps, {FAILURE_RATE:.0%} of the calls fail, {RETRIES} retries with backoff, compensation"
+    about = (
+        f"sagas of {STEPS} steps, {FAILURE_RATE:.0%} of the calls fail, {RETRIES} retries, then compensation"
+    )
     return Work("retry-saga", about, 10_000, 1_000, contenders, check)

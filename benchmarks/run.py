@@ -45,7 +45,11 @@ def main(argv: list[str] | None = None) -> int:
     rounds = options.rounds or (3 if options.quick else 15)
     ratios = {work.name: measure(work, rounds, quick=options.quick, tell=_tell) for work in chosen}
     if options.json:
-        print(json.dumps({name: {who: round(ratio, 3) for who, ratio in row.items()} for name, row in ratios.items()}))
+        print(
+            json.dumps(
+                {name: {who: round(ratio, 3) for who, ratio in row.items()} for name, row in ratios.items()}
+            )
+        )
     else:
         _print_table(chosen, ratios, rounds)
     return 0
@@ -115,11 +119,17 @@ def _print_table(works: list[Work], ratios: dict[str, Ratios], rounds: int) -> N
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object: work -> contender -> ratio")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object: work -> contender -> ratio"
+    )
     parser.add_argument("--list", action="store_true", help="print the works and who does them")
-    parser.add_argument("--work", action="append", metavar="NAME", help="measure this work only; may be repeated")
+    parser.add_argument(
+        "--work", action="append", metavar="NAME", help="measure this work only; may be repeated"
+    )
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds to measure (15; with --quick 3)")
-    parser.add_argument("--quick", action="store_true", help="small works and few rounds: a look, not a measurement")
+    parser.add_argument(
+        "--quick", action="store_true", help="small works and few rounds: a look, not a measurement"
+    )
     return parser
 
 

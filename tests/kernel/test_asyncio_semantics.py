@@ -648,7 +648,9 @@ def names(tasks: Any) -> list[str]:
 
 @program
 async def wait_returns_at_the_first_error(log: Log) -> None:
-    tasks = [asyncio.create_task(one) for one in (say(log, "a", T), fail(log, "b", 4 * T), say(log, "c", LONG))]
+    tasks = [
+        asyncio.create_task(one) for one in (say(log, "a", T), fail(log, "b", 4 * T), say(log, "c", LONG))
+    ]
     done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     log((len(done), len(pending), [repr(task.exception()) for task in tasks[:2]]))
     tasks[2].cancel()
@@ -974,7 +976,15 @@ async def tasks_answer_questions(log: Log) -> None:
     task = asyncio.create_task(ask(), name="asker")
     log((task.done(), error_of(task.result), error_of(task.exception), isinstance(task, asyncio.Task)))
     await task
-    log((task.get_name(), task.result(), task.exception(), asyncio.isfuture(task), task in asyncio.all_tasks()))
+    log(
+        (
+            task.get_name(),
+            task.result(),
+            task.exception(),
+            asyncio.isfuture(task),
+            task in asyncio.all_tasks(),
+        )
+    )
     log((error_of(lambda: task.set_result(1)), error_of(lambda: task.set_exception(ValueError()))))
     log(error_of(lambda: asyncio.ensure_future(1)))  # type: ignore[call-overload]
 
@@ -1370,6 +1380,6 @@ async def a_task_that_is_left_is_cancelled_at_the_end(log: Log) -> None:
             log("told to end")
             raise
 
-    asyncio.create_task(left())  # noqa: RUF006
+    asyncio.create_task(left())
     await asyncio.sleep(0)
     log("main ends")

@@ -1,4 +1,3 @@
-# ruff: noqa: PLW0108  (a lambda looks a function up when it is called, in the run)
 from __future__ import annotations
 
 import asyncio
@@ -1251,7 +1250,7 @@ class TestAsyncioInside:
                 for error in (ValueError("v"), SystemError("s"), StopIteration(1)):
                     try:
                         await asyncio.get_running_loop().run_in_executor(None, fail, pause, error)
-                    except Exception as caught:  # noqa: BLE001
+                    except Exception as caught:
                         seen.append(type(caught).__name__)
             return seen
 
@@ -1663,7 +1662,7 @@ class TestCrash:
                     thread = start(nested)
                     time.sleep(100)
                     thread.join()
-            except BaseException:  # noqa: BLE001
+            except BaseException:
                 seen.append("except")
             finally:
                 seen.append("finally")

@@ -28,7 +28,7 @@ ORDERS = st.one_of(
 PROGRAMS = st.lists(st.lists(ORDERS, max_size=5), min_size=1, max_size=5)
 
 
-def play(env: simpy.Environment, program: list[list[Any]]) -> list[Any]:  # noqa: C901  (an interpreter)
+def play(env: simpy.Environment, program: list[list[Any]]) -> list[Any]:
     """Run a program of SimPy processes and return the log of what happened when."""
     log: list[Any] = []
     resource = simpy.Resource(env, capacity=1)
@@ -40,7 +40,7 @@ def play(env: simpy.Environment, program: list[list[Any]]) -> list[Any]:  # noqa
         yield env.timeout(delay)
         log.append((env.now, name, "born"))
 
-    def obey(name: str, order: tuple[Any, ...]):  # noqa: C901
+    def obey(name: str, order: tuple[Any, ...]):
         kind, *rest = order
         if kind == "wait":
             yield env.timeout(rest[0])

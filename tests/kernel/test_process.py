@@ -18,7 +18,7 @@ def run(main, *args):
     return simulation.run(main, *args), simulation.recorder.history()
 
 
-def test_a_crash_runs_no_finally_and_no_except_of_any_kind_of_code():  # noqa: C901
+def test_a_crash_runs_no_finally_and_no_except_of_any_kind_of_code():
     """finally, except, context managers, async generators and task groups of the crashed stay silent."""
     log: list[str] = []
 

@@ -111,10 +111,10 @@ def test_the_number_of_steps_has_a_bound():
 
 
 @pytest.mark.parametrize("spin", ["sleep", "callbacks", "timers", "simpy"])
-def test_steps_without_progress_of_time_are_a_livelock(spin):  # noqa: C901
+def test_steps_without_progress_of_time_are_a_livelock(spin):
     """Tasks, callbacks, zero timers and SimPy events that spin at one instant are all found out."""
 
-    async def main() -> None:  # noqa: C901
+    async def main() -> None:
         loop, env = asyncio.get_running_loop(), current().environment
         if spin == "callbacks":
 

@@ -1,4 +1,3 @@
-# ruff: noqa: PLW0108  (a lambda looks a function up when it is called, in the run)
 from __future__ import annotations
 
 import contextlib

@@ -1,7 +1,5 @@
 """One design, three ways to run it: awaited in real time, awaited in a simulation, and blocking."""
 
-# ruff: noqa: PLW0108 - what a lambda takes and calls is what these tests are about
-
 from __future__ import annotations
 
 import asyncio

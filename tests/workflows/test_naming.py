@@ -1,7 +1,5 @@
 """Steps without a name get a good one."""
 
-# ruff: noqa: PLW0108 - what a lambda takes and calls is what these tests are about
-
 from __future__ import annotations
 
 from functools import partial

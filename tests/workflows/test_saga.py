@@ -1,6 +1,6 @@
 """The saga: forward in order, back in reverse, and nothing left unsaid."""
 
-# ruff: noqa: ARG005, PLW0108 - what a lambda takes and calls is what these tests are about
+# ruff: noqa: ARG005 - what a lambda takes and calls is what these tests are about
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _running_loop = asyncio._get_running_loop
 class _Ready(repeat):  # type: ignore[type-arg]  # repeat has no type argument at run time
     """An awaitable that is done: `await` takes it without a frame and without an allocation."""
 
-    __await__ = repeat.__iter__
+    __await__: Any = repeat.__iter__
 
 
 _READY = _Ready(None, 0)
@@ -53,7 +53,8 @@ class Pool:
     __slots__ = ("__weakref__", "_free", "_left", "_line", "_loop", "size")
 
     def __init__(self, size: int) -> None:
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        given: object = size
+        if not isinstance(given, int) or isinstance(given, bool) or given < 1:
             raise DesignError(
                 f"a Pool's size is how many may be inside at once, a whole number of 1 or more; it cannot be {size!r}"
             )
@@ -128,7 +129,7 @@ class Pool:
         self._free += 1
 
     def _forget(self, task: LightTask) -> bool:
-        """The kernel's question when a task in line is cancelled or crashes: was it still waiting?"""
+        """Answer the kernel when a task in line is cancelled or crashes: was it still waiting?"""
         self._line.remove(task)
         self._left.add(task)
         return True

@@ -52,7 +52,7 @@ class Plain(dict[str, Any]):
 def plain_data(data: Mapping[str, Any]) -> dict[str, Any]:
     """Copy the data of an operation into plain JSON values."""
     if data.__class__ is Plain:
-        return data  # type: ignore[return-value]
+        return data
     for key, value in data.items():
         kind = type(value)
         if type(key) is not str or not (

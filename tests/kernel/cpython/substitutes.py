@@ -21,7 +21,8 @@ def install(where):
         unittest.TestCase.__call__ = _simulated(unittest.TestCase.__call__)
     asyncio.BaseEventLoop = asyncio.SelectorEventLoop = asyncio.EventLoop = loop_class
     # `set_event_loop_policy(None)`, which most modules do after each test, makes one of these.
-    asyncio.DefaultEventLoopPolicy = type("Policy", (Policy,), {"__init__": lambda self: Policy.__init__(self, loop_class)})
+    make = {"__init__": lambda self: Policy.__init__(self, loop_class)}
+    asyncio.DefaultEventLoopPolicy = type("Policy", (Policy,), make)
     asyncio.set_event_loop_policy(None)
     from test.test_asyncio import utils
 

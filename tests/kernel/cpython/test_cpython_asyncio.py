@@ -14,6 +14,7 @@ import pkgutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -47,17 +48,23 @@ class Module:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Tests of a module that cannot pass, and why. They are named `Class.method`; `*` stands for anything."""
+    """Tests of a module that cannot pass, and why. They are named `Class.method`; `*` stands for anything.
+
+    A lucky one passes or not as real time will have it.
+    """
 
     module: str
     tests: tuple[str, ...]
     reason: str
     where: tuple[str, ...] = WHERE
     python: tuple[str, ...] = PYTHONS
+    lucky: bool = False
 
 
 def read(kind: type[Any], entries: list[dict[str, Any]]) -> list[Any]:
-    return [kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in one.items()}) for one in entries]
+    return [
+        kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in one.items()}) for one in entries
+    ]
 
 
 PLAN = tomllib.loads((HERE / "plan.toml").read_text(encoding="utf-8"))
@@ -73,7 +80,7 @@ RUNS = [
 ]
 
 
-def run(module: str, where: str, excluded: list[str], path: Path) -> dict[str, Any]:
+def run(module: str, where: str, excluded: Iterable[str], path: Path) -> dict[str, Any]:
     """What happened to each test of a module: {"passed": [id], "failed": {id: traceback}, "skipped": {id: reason}}."""
     command = [sys.executable, str(HERE / "run_module.py"), where, module, str(path), *excluded]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parents[2]), *sys.path])}
@@ -85,27 +92,29 @@ def run(module: str, where: str, excluded: list[str], path: Path) -> dict[str, A
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
-def excluded_tests(module: Module, where: str) -> list[str]:
-    """The patterns of the ids of the module's tests that are excluded in this Python."""
-    return [
-        f"{module.name}.{test}"
+def excluded_tests(module: Module, where: str) -> dict[str, bool]:
+    """The ids (or patterns) of the module's tests that are excluded in this Python, and whether each is lucky."""
+    return {
+        f"{module.name}.{test}": one.lucky
         for one in EXCLUSIONS
         if one.module == module.name and where in one.where and PYTHON in one.python
         for test in one.tests
-    ]
+    }
 
 
-def judge(found: dict[str, Any], excluded: list[str]) -> list[str]:
+def judge(found: dict[str, Any], excluded: dict[str, bool]) -> list[str]:
     """What is wrong with the tests' results, or with the list of those that are excluded."""
     problems = []
     for test, traceback in found["failed"].items():
         if not any(fnmatchcase(test, pattern) for pattern in excluded):
             problems.append(f"{test} fails:\n{traceback}")
-    for pattern in excluded:
-        if passing := [test for test in found["passed"] if fnmatchcase(test, pattern)]:
-            problems.append(f"{pattern} is excluded and passes: {', '.join(passing)}")
-        elif not any(fnmatchcase(test, pattern) for kind in ("failed", "skipped") for test in found[kind]):
+    for pattern, lucky in excluded.items():
+        ids = [test for kind in ("passed", "failed", "skipped") for test in found[kind]]
+        passing = [test for test in found["passed"] if fnmatchcase(test, pattern)]
+        if not any(fnmatchcase(test, pattern) for test in ids):
             problems.append(f"{pattern} is excluded and does not exist")
+        elif passing and not lucky:
+            problems.append(f"{pattern} is excluded and passes: {', '.join(passing)}")
     return problems
 
 
@@ -152,10 +161,13 @@ def test_every_exclusion_says_why() -> None:
 def test_the_judge_finds_each_kind_of_trouble() -> None:
     """A test that fails, an excluded one that passes and one that is gone are three different complaints."""
     found = {"passed": ["m.C.good"], "failed": {"m.C.bad": "Error"}, "skipped": {"m.C.skipped": "Windows"}}
-    assert judge(found, ["m.C.bad", "m.C.skipped"]) == []
-    assert judge(found, []) == ["m.C.bad fails:\nError"]
-    assert judge(found, ["m.*.bad", "m.*.good"]) == ["m.*.good is excluded and passes: m.C.good"]
-    assert judge(found, ["m.C.bad", "m.C.gone"]) == ["m.C.gone is excluded and does not exist"]
+    assert judge(found, {"m.C.bad": False, "m.C.skipped": False}) == []
+    assert judge(found, {}) == ["m.C.bad fails:\nError"]
+    assert judge(found, {"m.*.bad": False, "m.*.good": False}) == [
+        "m.*.good is excluded and passes: m.C.good"
+    ]
+    assert judge(found, {"m.C.bad": False, "m.C.good": True}) == []
+    assert judge(found, {"m.C.bad": False, "m.C.gone": True}) == ["m.C.gone is excluded and does not exist"]
 
 
 def test_a_hanging_test_is_named(tmp_path: Path) -> None:
