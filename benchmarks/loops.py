@@ -80,14 +80,9 @@ def _run_in_looptime(main: Main) -> Any:
     return _run_on(lambda: looptime.new_event_loop(start=0.0, resolution=1e-9), main)
 
 
-def _run_in_async_solipsism(main: Main) -> Any:
-    return _run_on(importlib.import_module("async_solipsism").EventLoop, main)
-
-
 _RIVALS: dict[str, Runner] = {
     "detangle": _run_in_detangle,
     "looptime": _run_in_looptime,
-    "async_solipsism": _run_in_async_solipsism,
 }
 
 

@@ -168,3 +168,13 @@ def test_a_history_travels_by_pickle():
     """What a run wrote comes back from another process as it was."""
     history = simulate(checkout()).history
     assert pickle.loads(pickle.dumps(history)).fingerprint() == history.fingerprint()
+
+
+def test_an_async_generator_is_no_main_function():
+    """Passing one is answered with what to pass instead."""
+
+    async def numbers():
+        yield 1
+
+    with pytest.raises(DesignError, match="async generator"):
+        simulate(numbers)

@@ -14,6 +14,7 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from multiprocessing.pool import ThreadPool
 
 import greenlet
@@ -22,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wfsim.errors import Deadlock
-from wfsim.kernel import Simulation, crash, start_process
+from wfsim.kernel import Simulation, crash, effect, span, start_process
 
 PRE_LOCK = threading.Lock()
 PRE_RLOCK = threading.RLock()
@@ -557,6 +558,27 @@ class TestContext:
             )
 
         simulate(main)
+
+
+    def test_a_thread_belongs_to_the_operation_that_started_it(self) -> None:
+        """What happens in a thread has the enclosing operation as its parent, and its process."""
+
+        def work():
+            time.sleep(1)
+            effect("charged", 7)
+
+        async def main():
+            with span("saga", "checkout", "checkout") as it:
+                await asyncio.gather(
+                    asyncio.get_running_loop().run_in_executor(None, lambda: start(work).join()),
+                    asyncio.to_thread(work),
+                )
+            return it.index
+
+        simulation = Simulation()
+        index = simulation.run(main).value
+        effects = simulation.recorder.history().where(kind="effect")
+        assert [(op.parent, op.process) for op in effects] == [(index, "main")] * 2
 
 
 class TestLocks:
@@ -1260,10 +1282,14 @@ class TestAsyncioInside:
         """The debug mode of asyncio checks the thread; results from simulated threads arrive properly."""
 
         async def main():
-            await asyncio.to_thread(time.sleep, 1)
-            return now()
+            told = []
+            future = asyncio.get_running_loop().run_in_executor(None, time.sleep, 1)
+            future.add_done_callback(lambda _: told.append(now()))
+            await future
+            await asyncio.sleep(0)
+            return told
 
-        assert Simulation(debug=True).run(main).value == 1.0
+        assert Simulation(debug=True).run(main).value == [1.0]
 
     def test_a_stock_event_loop_runs_in_virtual_time_too(self) -> None:
         """A selector loop that code makes by name waits in virtual time, since `select` does."""
@@ -1554,6 +1580,21 @@ class TestEnd:
         assert [simulate(main) for _ in range(100)] == [[1.0, 2.0, 4.0]] * 100
 
 
+    def test_what_is_kept_of_an_abandoned_thread_is_little(self) -> None:
+        """The frames of an abandoned thread stay for ever; the simulation and its history do not."""
+
+        async def main():
+            start(time.sleep, 100, daemon=True)
+            await asyncio.sleep(1)
+
+        simulation = Simulation()
+        gone = weakref.ref(simulation)
+        assert simulation.run(main).name == "ok"
+        del simulation
+        gc.collect()
+        assert gone() is None
+
+
 class TestDeadlock:
     def test_a_thread_that_waits_for_ever_is_reported(self) -> None:
         """The run ends at once and says who waits for what, where in the user's code."""
@@ -1757,6 +1798,20 @@ class TestCrash:
             await crash("sleeper")
 
         assert outcome_of(main).duration_ns == 1_000_000_000
+
+    def test_a_crashed_sleeper_hides_no_deadlock(self) -> None:
+        """What nobody will ever wake is found at the time of the crash, not when the dead would have woken."""
+
+        async def main():
+            start_process("sleeper", time.sleep, 10_000)
+            start_process("waiter", threading.Event().wait, 20_000)
+            await asyncio.sleep(1)
+            await crash("sleeper")
+            await crash("waiter")
+            await asyncio.Event().wait()
+
+        outcome = outcome_of(main)
+        assert (outcome.name, outcome.duration_ns) == ("deadlock", 1_000_000_000)
 
     def test_a_thread_that_crashes_its_own_process_stops_at_its_next_wait(self) -> None:
         """It neither returns nor unwinds."""

@@ -372,3 +372,64 @@ def test_many_steps_are_no_livelock_while_time_moves():
             await asyncio.sleep(1)
 
     assert run(main, bounds=Bounds(stalled_steps=100)).name == "ok"
+
+
+def test_a_run_inside_a_running_loop_is_refused_with_the_cure():
+    """A test that is a coroutine cannot start a simulation on its own thread, and is told what to do."""
+
+    async def main() -> None:
+        pass
+
+    async def outer() -> None:
+        with pytest.raises(RuntimeError, match="to_thread"):
+            Simulation().run(main)
+
+    asyncio.run(outer())
+
+
+def test_a_policy_of_an_earlier_run_makes_no_more_loops():
+    """What is kept of a run's event loop policy says that the run has ended, and does not half-work."""
+
+    async def main() -> object:
+        return asyncio.get_event_loop_policy()
+
+    policy = run(main).value
+    with pytest.raises(RuntimeError, match="ended"):
+        policy.new_event_loop()
+
+
+def test_times_that_floats_cannot_tell_from_now_do_not_stop_the_clock():
+    """Code that waits for `time() + 1e-15`, as rate limiters do when they round, gets on."""
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(129)
+        start, moved = loop.time(), loop.create_future()
+
+        def look() -> None:
+            if loop.time() - start >= 1e-15:
+                moved.set_result(loop.time() - start)
+            else:
+                loop.call_at(start + 1e-15, look)
+
+        look()
+        return await moved
+
+    assert 0 < run(main).value < 1e-6
+
+
+def test_a_task_shows_what_it_waits_for_as_asyncios_do():
+    """`_fut_waiter`, at which anyio looks, is the awaited future until the task goes on, and never None meanwhile."""
+
+    async def waits(future: asyncio.Future) -> None:
+        await future
+
+    async def main() -> list[bool]:
+        future = asyncio.get_running_loop().create_future()
+        waiting, sleeping = asyncio.create_task(waits(future)), asyncio.create_task(asyncio.sleep(9))
+        await asyncio.sleep(0)
+        first = [waiting._fut_waiter is future, sleeping._fut_waiter.done()]
+        future.set_result(None)
+        return [*first, waiting._fut_waiter is future, asyncio.current_task()._fut_waiter is None]
+
+    assert run(main).value == [True, False, True, True]

@@ -129,7 +129,7 @@ class Pool:
         self._free += 1
 
     def _forget(self, task: LightTask) -> bool:
-        """Answer the kernel when a task in line is cancelled or crashes: was it still waiting?"""
+        """Say whether a task that is cancelled or crashes was still waiting in line."""
         self._line.remove(task)
         self._left.add(task)
         return True

@@ -131,6 +131,10 @@ def main_of(main: Any) -> Callable[..., Any]:
         raise DesignError(
             f"{main.__name__}() was called already; pass the function itself, then its arguments"
         )
+    if inspect.isasyncgenfunction(function):
+        raise DesignError(
+            f"{name_of(main)} is an async generator; pass a coroutine function that iterates over it"
+        )
     if not callable(function):
         raise DesignError(
             f"cannot simulate {main!r}: it is neither a function nor a design with a run method"
