@@ -559,7 +559,6 @@ class TestContext:
 
         simulate(main)
 
-
     def test_a_thread_belongs_to_the_operation_that_started_it(self) -> None:
         """What happens in a thread has the enclosing operation as its parent, and its process."""
 
@@ -1578,7 +1577,6 @@ class TestEnd:
                 return list(pool.map(lambda n: (time.sleep(n), now())[1], [1, 2, 3]))
 
         assert [simulate(main) for _ in range(100)] == [[1.0, 2.0, 4.0]] * 100
-
 
     def test_what_is_kept_of_an_abandoned_thread_is_little(self) -> None:
         """The frames of an abandoned thread stay for ever; the simulation and its history do not."""

@@ -82,7 +82,7 @@ class Bridge:
         A function that does not block has ended when this returns, and the future is done.
         """
         call = _Call(func, args, loop)
-        self._board.start(call.run, _threads.fresh_context())
+        self._board.start(call, _threads.fresh_context())
         call.at_once = False
         return call.future
 
@@ -149,6 +149,9 @@ class _Call:
         while isinstance(func, partial):
             func = func.args[0] if func.args and callable(func.args[0]) else func.func
         return f"{getattr(func, '__qualname__', type(func).__name__)}()"
+
+    def forget(self) -> None:
+        del self._func, self._args, self._loop, self.future
 
 
 # -- the listing of what waits

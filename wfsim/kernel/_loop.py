@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 from asyncio import base_events, events, futures
-from asyncio.log import logger
 from collections import deque
 from collections.abc import Callable
 from itertools import count
@@ -211,7 +210,7 @@ class VirtualLoop(base_events.BaseEventLoop):
             self._check_callback(callback, "call_at")
         timer = TimerHandle(when, callback, args, self, context)
         if timer._source_traceback:
-            del timer._source_traceback[-1]
+            del timer._source_traceback[-2:]
         timer._when_ns = when_ns
         timer._scheduled = True
         self.environment.push(when_ns, timer)
@@ -290,7 +289,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         took = self.time() - start
         if took >= self.slow_callback_duration:
             text = base_events._format_handle(handle)  # type: ignore[attr-defined]
-            logger.warning("Executing %s took %.3f seconds", text, took)
+            base_events.logger.warning("Executing %s took %.3f seconds", text, took)
         handle = None  # type: ignore[assignment]  # breaks the cycle through an error's traceback
 
     # -- running
@@ -406,8 +405,9 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     # -- the outside world
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
-        """Accepted and never called: no signal arrives in a simulation."""
+    def add_signal_handler(self, sig: int, *_callback: Any) -> None:  # type: ignore[override]  # noqa: ARG002
+        """Accept a handler that is never called: no signal arrives in a simulation."""
+        self._check_closed()
 
     def remove_signal_handler(self, sig: int) -> bool:  # noqa: ARG002
         """False: no handler of a signal is ever installed."""
@@ -431,7 +431,7 @@ def _complain_of_slow_steps(task: Driven, enter: Enter) -> Enter:
         finally:
             took = loop.time() - start
             if took >= loop.slow_callback_duration:
-                logger.warning("Executing %r took %.3f seconds", task, took)
+                base_events.logger.warning("Executing %r took %.3f seconds", task, took)
 
     return timed
 

@@ -13,9 +13,13 @@ import asyncio.tasks
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from greenlet import getcurrent
+
 from wfsim.kernel import _patching, _tasks
 from wfsim.kernel._ambient import SIMULATION
+from wfsim.kernel._environment import CURRENT_TASKS
 from wfsim.kernel._loop import Policy, VirtualLoop
+from wfsim.kernel._tasks import Driven
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,7 +37,15 @@ _SHORTEST, _LONGEST = 1e-9, 3e9
 
 async def sleep(delay: float, result: Any = None) -> Any:
     """`asyncio.sleep` while a simulation runs: the same, without a future and a timer for each call."""
-    if SIMULATION.get() is None or not _SHORTEST <= delay < _LONGEST:
+    simulation = SIMULATION.get()
+    if (
+        simulation is None
+        or getcurrent() is not simulation.environment.hub
+        or not _SHORTEST <= delay < _LONGEST
+    ):
+        return await stock_sleep(delay, result)
+    # A task of asyncio's own making does not know the library's wait.
+    if not isinstance(CURRENT_TASKS.get(simulation.environment.runner), Driven):
         return await stock_sleep(delay, result)
     await _tasks.sleep(delay)
     return result

@@ -10,7 +10,7 @@ from _thread import get_ident
 from asyncio import _get_running_loop, _set_running_loop
 from collections import deque
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from greenlet import getcurrent, greenlet
 
@@ -37,12 +37,25 @@ def here() -> Switchboard | None:
     return active if active is not None and active.real_ident == get_ident() else None
 
 
+class Job(Protocol):
+    """What a thread does."""
+
+    def run(self) -> None:
+        """Do it; must not raise."""
+
+    def name(self) -> str:
+        """What to call a thread that does it."""
+
+    def forget(self) -> None:
+        """Let go of what belongs to the run: it will not be finished, and its frame stays for ever."""
+
+
 class SimThread:
     """A simulated thread; the hub is one too.
 
     Attributes:
         ident: what `threading.get_ident` answers in it, the same in every run.
-        call: what it does.
+        job: what it does.
         context: the context in which it does it.
         daemon: whether the end of the run waits for it.
         alive: false when it has ended or crashed.
@@ -54,11 +67,11 @@ class SimThread:
 
     __slots__ = (
         "alive",
-        "call",
         "carrier",
         "context",
         "daemon",
         "ident",
+        "job",
         "locals",
         "parker",
         "place",
@@ -67,9 +80,9 @@ class SimThread:
         "timer",
     )
 
-    def __init__(self, ident: int, call: Callable[[], object], context: Context, *, daemon: bool) -> None:
+    def __init__(self, ident: int, job: Job, context: Context, *, daemon: bool) -> None:
         self.ident = ident
-        self.call = call
+        self.job = job
         self.context = context
         self.daemon = daemon
         self.alive = True
@@ -83,8 +96,14 @@ class SimThread:
 
     def name(self) -> str:
         """What to call it as long as `threading` has no name for it."""
-        named = getattr(getattr(self.call, "__self__", None), "name", None)
-        return named() if callable(named) else f"thread {self.ident - FIRST_IDENT}"
+        return self.job.name()
+
+    def forget(self) -> None:
+        """Let go of the run: of a thread that has crashed this object stays for ever."""
+        self.context, self.running_loop = Context(), None
+        self.job.forget()
+        if self.carrier is not None:
+            self.carrier.gr_context = None
 
 
 class _Carrier(greenlet):
@@ -96,7 +115,7 @@ class _Carrier(greenlet):
 
     def run(self) -> None:
         while True:
-            self.thread.call()
+            self.thread.job.run()
             if not self.thread.alive:  # it crashed while it ran, and has only now come to its end
                 self.board.vanish()
             self.board.end(self.thread)
@@ -127,26 +146,29 @@ class Parker:
         if not thread.alive:
             board.vanish()
         self._parked, self._late = True, False
-        timer = None if deadline_ns is None else board.environment.call_at(deadline_ns, self._expire)
         if thread is board.root:
-            self._park_hub(timer)
-        else:
-            thread.timer, thread.parker = timer, self
-            board.leave(thread)
-            thread.timer = thread.parker = None
-        if timer is not None and not self._late:
-            timer.cancel()
+            self._park_hub(deadline_ns)
+            return not self._late
+        # Nothing of the environment in this frame: if the thread crashes, the frame stays for ever.
+        if deadline_ns is not None:
+            thread.timer = board.environment.call_at(deadline_ns, self._expire)
+        thread.parker = self
+        board.leave(thread)
+        if thread.timer is not None and not self._late:
+            thread.timer.cancel()
+        thread.timer = thread.parker = None
         return not self._late
 
-    def _park_hub(self, timer: Timer | None) -> None:
+    def _park_hub(self, deadline_ns: int | None) -> None:
+        environment = self._board.environment
+        timer = None if deadline_ns is None else environment.call_at(deadline_ns, self._expire)
         self._board.look()
         try:
-            self._board.environment.run_blocked(lambda: not self._parked)
-        except BaseException:
+            environment.run_blocked(lambda: not self._parked)
+        finally:
             self._parked = False
-            if timer is not None:
+            if timer is not None and not self._late:
                 timer.cancel()
-            raise
 
     def wake(self) -> None:
         """Let the thread go on, at this instant and after what is due already, if it waits."""
@@ -188,7 +210,7 @@ class Switchboard:
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.real_ident = get_ident()
-        self.root = self.current = SimThread(self.real_ident, _nothing, Context(), daemon=False)
+        self.root = self.current = SimThread(self.real_ident, _Hub(), Context(), daemon=False)
         self.threads: dict[SimThread, None] = {}
         self.lines: dict[Any, deque[Parker]] = {}
         self.locks: dict[Any, SimThread] = {}
@@ -209,16 +231,14 @@ class Switchboard:
 
     # -- starting and ending
 
-    def start(
-        self, call: Callable[[], object], context: Context, *, daemon: bool = False, sentinel: Any = None
-    ) -> SimThread:
-        """Run `call`, which must not raise, as a new thread.
+    def start(self, job: Job, context: Context, *, daemon: bool = False, sentinel: Any = None) -> SimThread:
+        """Do a job in a new thread.
 
         From the hub it runs at once, until it first waits; from another thread as soon as that one waits,
         because a greenlet begins as deep in the stack as the one that starts it.
         """
         self._next_ident += 1
-        thread = SimThread(self._next_ident, call, context, daemon=daemon)
+        thread = SimThread(self._next_ident, job, context, daemon=daemon)
         self.threads[thread] = None
         if sentinel is not None:
             thread.sentinel, self.locks[sentinel] = sentinel, thread
@@ -262,6 +282,7 @@ class Switchboard:
             keep_for_ever(kept)  # of one that has not begun there is only the first
         if thread.timer is not None:
             thread.timer.cancel()
+            thread.timer = None
         if thread.parker is not None:
             thread.parker.forget()
             self._leave_line(thread.parker)
@@ -278,10 +299,9 @@ class Switchboard:
     def forget(self) -> None:
         """Let go of the run: what is buried keeps this object for ever, and it shall keep nothing else."""
         del self.environment, self.pools
+        self.root.running_loop = None
         for thread in self._buried:
-            thread.context = Context()
-            if thread.carrier is not None:
-                thread.carrier.gr_context = None
+            thread.forget()
         for kept in (self.lines, self.locks, self.rlocks, self.outside, self.watchers):
             kept.clear()
 
@@ -332,12 +352,12 @@ class Switchboard:
 
     def sleep(self, duration_ns: int) -> None:
         """Wait in the current thread."""
-        thread, environment = self.current, self.environment
-        deadline_ns = environment.now_ns + duration_ns
+        thread = self.current
+        deadline_ns = self.environment.now_ns + duration_ns
         if thread is self.root or not thread.alive:
             Parker(self, "time.sleep").park(deadline_ns)
             return
-        thread.timer = environment.call_at(deadline_ns, self.resume, thread)
+        thread.timer = self.environment.call_at(deadline_ns, self.resume, thread)
         self.leave(thread)
         thread.timer = None
 
@@ -406,5 +426,14 @@ def nanoseconds(seconds: float) -> int:
     return max(1, round(seconds * 1_000_000_000)) if seconds > 0 else 0
 
 
-def _nothing() -> None:
-    """The hub's code is not started here."""
+class _Hub:
+    """What the hub does: to run the queue. It is never started or buried."""
+
+    def run(self) -> None:
+        raise NotImplementedError
+
+    def name(self) -> str:
+        return "hub"
+
+    def forget(self) -> None:
+        raise NotImplementedError

@@ -63,7 +63,9 @@ def sleep(seconds: float) -> Generator[Any, None, None]:
     except RuntimeError as error:
         if str(error) != f"Task got bad yield: {seconds!r}":
             raise
-        yield from _stock_sleep(seconds).__await__()
+    else:
+        return
+    yield from _stock_sleep(seconds).__await__()
 
 
 @types.coroutine
@@ -512,6 +514,8 @@ class Future(asyncio.Future):  # type: ignore[type-arg]
 
     def __init__(self, *, loop: VirtualLoop) -> None:
         _future_init(self, loop=loop)
+        if self._source_traceback:  # type: ignore[attr-defined]
+            del self._source_traceback[-1]  # type: ignore[attr-defined]
         self._number = loop._next_future_number()
 
     def __hash__(self) -> int:

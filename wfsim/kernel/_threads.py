@@ -116,6 +116,9 @@ class _Job:
     def name(self) -> str:
         return getattr(self._function, "__qualname__", type(self._function).__name__)
 
+    def forget(self) -> None:
+        del self._function, self._args, self._kwargs
+
 
 def _start_new_thread(function: Any, args: Any, kwargs: Any = None, /) -> int:
     board = at.here()
@@ -123,7 +126,7 @@ def _start_new_thread(function: Any, args: Any, kwargs: Any = None, /) -> int:
     if board is None or not callable(function) or type(args) is not tuple or type(kwargs) is not dict:
         return _Real.start_new_thread(function, args, kwargs)  # type: ignore[no-any-return]
     daemon = getattr(getattr(function, "__self__", None), "daemon", True)
-    return board.start(_Job(function, args, kwargs).run, fresh_context(), daemon=daemon).ident
+    return board.start(_Job(function, args, kwargs), fresh_context(), daemon=daemon).ident
 
 
 # Any of them may be given by position: it is what the original allows.
@@ -136,7 +139,7 @@ def _start_joinable_thread(function: Any, handle: Any = None, daemon: bool = Tru
     if isinstance(owner, threading.Thread):
         owner._handle = ours  # type: ignore[attr-defined]
     job = _Job(function, (), {})
-    ours.ident = board.start(job.run, fresh_context(), daemon=daemon, sentinel=ours.running).ident
+    ours.ident = board.start(job, fresh_context(), daemon=daemon, sentinel=ours.running).ident
     return ours
 
 

@@ -7,10 +7,12 @@ simulation of its own.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import pkgutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -84,11 +86,17 @@ def run(module: str, where: str, excluded: Iterable[str], path: Path) -> dict[st
     """What happened to each test of a module: {"passed": [id], "failed": {id: traceback}, "skipped": {id: reason}}."""
     command = [sys.executable, str(HERE / "run_module.py"), where, module, str(path), *excluded]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parents[2]), *sys.path])}
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=PROCESS_LIMIT_S, check=False
-    )
+    said = path.with_suffix(".txt")
+    with said.open("w", encoding="utf-8") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+        try:
+            process.wait(PROCESS_LIMIT_S)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with the processes that a test may have left behind
+            process.wait()
     if not path.exists():
-        pytest.fail(f"{module} did not come to its end:\n{done.stderr[-4000:]}")
+        pytest.fail(f"{module} did not come to its end:\n{said.read_text(encoding='utf-8')[-4000:]}")
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
