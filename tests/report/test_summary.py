@@ -158,7 +158,7 @@ def test_a_hang_and_a_fault_at_a_point_of_the_users_own_are_told() -> None:
     rules = [fail(point="before the commit", error=ConnectionError("x")), hang("charge")]
     text = page(lambda paper: report.print_run(paper, simulate(main, faults=rules)))
     assert "fault: fail at before the commit (injected)\n" in text
-    assert "charge hangs until it is cancelled (injected)\n" in text
+    assert "charge starts and hangs (injected)\n" in text
 
 
 def test_of_a_workload_each_instance_is_one_story_and_the_judged_one_is_marked() -> None:

@@ -126,6 +126,9 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._generator_owner: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
         self._ready: deque[Any] = deque()
         self._tasks: dict[Any, Driven] = {}  # by coroutine, which hashes fast; in the order they were made
+        self._inline: dict[
+            asyncio.Future[Any], None
+        ] = {}  # calls of the default executor that have not ended
         self._unawaited: dict[LightTask, BaseException] = {}
         self._next_task_number = count(1).__next__
         self._next_future_number = count(1).__next__
@@ -388,7 +391,11 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def _run_inline(self, func: Callable[..., Any], args: tuple[Any, ...]) -> asyncio.Future[Any]:
         if self._bridge is not None:
-            return self._bridge.call_blocking(func, args, loop=self)
+            call = self._bridge.call_blocking(func, args, loop=self)
+            if not call.done():
+                self._inline[call] = None
+                call.add_done_callback(self._inline.pop)
+            return call
         future = self.create_future()
         try:
             future.set_result(func(*args))
@@ -399,9 +406,10 @@ class VirtualLoop(base_events.BaseEventLoop):
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109
         """See asyncio."""
         self._executor_shutdown_called = True
-        executor = self._default_executor
-        if executor is not None:
-            executor.shutdown(wait=False)
+        if self._default_executor is not None:
+            self._run_inline(self._default_executor.shutdown, ())
+        while self._inline:
+            await asyncio.wait(list(self._inline))
 
     # -- the outside world
 

@@ -188,7 +188,7 @@ class Driven:
             return False
         self._num_cancels_requested += 1
         waiter = self._future
-        if waiter is not None and waiter.cancel(msg=msg):
+        if waiter is not None and (waiter.cancel(msg=msg) or waiter.cancelled()):
             return True
         if self._interrupted:
             return True  # the first request is under way, with its own message

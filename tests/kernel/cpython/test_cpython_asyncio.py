@@ -88,7 +88,9 @@ def run(module: str, where: str, excluded: Iterable[str], path: Path) -> dict[st
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parents[2]), *sys.path])}
     said = path.with_suffix(".txt")
     with said.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
         try:
             process.wait(PROCESS_LIMIT_S)
         finally:
