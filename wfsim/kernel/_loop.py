@@ -292,7 +292,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         took = self.time() - start
         if took >= self.slow_callback_duration:
             text = base_events._format_handle(handle)  # type: ignore[attr-defined]
-            base_events.logger.warning("Executing %s took %.3f seconds", text, took)
+            base_events.logger.warning("Executing %s took %.3f seconds", text, took)  # type: ignore[attr-defined]
         handle = None  # type: ignore[assignment]  # breaks the cycle through an error's traceback
 
     # -- running
@@ -439,7 +439,7 @@ def _complain_of_slow_steps(task: Driven, enter: Enter) -> Enter:
         finally:
             took = loop.time() - start
             if took >= loop.slow_callback_duration:
-                base_events.logger.warning("Executing %r took %.3f seconds", task, took)
+                base_events.logger.warning("Executing %r took %.3f seconds", task, took)  # type: ignore[attr-defined]
 
     return timed
 
