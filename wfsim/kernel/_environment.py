@@ -506,9 +506,8 @@ class Environment(simpy.Environment):
                         except OverflowError:  # for ever
                             item._yielded(wish)
                             continue
-                        other = put(when, item)
-                        if other is not item:
-                            self._crowd(when, other, item)
+                        if put(when, item) is not item:
+                            self._crowd(when, slots[when], item)
                             if queue[0] is due:
                                 pop(queue)
                         elif queue[0] is due:

@@ -177,7 +177,7 @@ class Driven:
         """Take one request to cancel back; the number of those left."""
         if self._num_cancels_requested > 0:
             self._num_cancels_requested -= 1
-            if self._num_cancels_requested == 0 and _UNCANCEL_CLEARS:
+            if self._num_cancels_requested == 0 and _UNCANCEL_CLEARS and not self._interrupted:
                 self._must_cancel = False
         return self._num_cancels_requested
 
