@@ -12,7 +12,9 @@ import contextlib
 import contextvars
 import gc
 import logging
+import os
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -23,7 +25,7 @@ from typing import Any
 
 import pytest
 
-from wfsim.kernel import Simulation
+from wfsim.kernel import Simulation, VirtualLoop
 
 Log = Callable[[object], None]
 Program = Callable[[Log], Awaitable[object]]
@@ -101,6 +103,41 @@ def test_a_program_does_the_same_in_virtual_time(name: str, simulate: Callable[[
 def test_a_program_never_differs_from_itself(name: str) -> None:
     """Two simulations of one program log the same and take the same virtual time, to the nanosecond."""
     assert as_main_coroutine(name) == as_main_coroutine(name)
+
+
+def test_a_loop_that_is_stopped_before_it_runs_goes_one_round() -> None:
+    """What was ready runs; what that makes ready does not."""
+    loops = asyncio.new_event_loop(), VirtualLoop()
+    logs: list[list[str]] = []
+    for loop in loops:
+        logs.append(log := [])
+        loop.call_soon(log.append, "ready")
+        loop.call_soon(loop.call_soon, log.append, "too late")
+        loop.stop()
+        loop.run_forever()
+        loop.close()
+    assert logs == [["ready"], ["ready"]]
+
+
+SPINNING = """
+import asyncio
+from wfsim.kernel import Bounds, Simulation
+
+async def spin():
+    while True:
+        await asyncio.sleep(0)
+
+for main in (spin, lambda: asyncio.run(spin())):
+    print(Simulation(bounds=Bounds(stalled_steps=1000)).run(main).name)
+"""
+
+
+def test_a_loop_that_never_waits_is_a_livelock_wherever_it_runs() -> None:
+    """Bounds hold for the loops of blocking code as for the simulation's own."""
+    command = [sys.executable, "-c", SPINNING]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout.split() == ["livelock", "livelock"]
 
 
 # ------------------------------------------------------------------------------------- what programs share
@@ -241,6 +278,17 @@ async def timers_fire_by_time_and_not_by_when_they_were_set(log: Log) -> None:
         loop.call_at(now + steps * T, log, steps)
     loop.call_later(16 * T, log, 16)
     await asyncio.sleep(21 * T)
+
+
+@program
+async def timers_wait_for_code_that_blocks(log: Log) -> None:
+    asyncio.get_running_loop().call_later(T, log, "timer")
+    sleeper = asyncio.create_task(say(log, "sleeper", T))
+    await asyncio.sleep(0)
+    log("blocks")
+    time.sleep(4 * T)
+    log("blocks no more")
+    await sleeper
 
 
 @program

@@ -6,6 +6,7 @@ thread-locals), `_locks`, `_threads` and `_selects` (what stands in for the stan
 
 from __future__ import annotations
 
+import asyncio.futures
 import os
 import sysconfig
 import threading
@@ -129,7 +130,9 @@ class _Call:
             stop.__cause__ = error
             self._settle(self.future.set_exception, stop)
         except BaseException as error:  # noqa: BLE001  (it belongs to whoever awaits the future)
-            self._settle(self.future.set_exception, error)
+            # asyncio has exceptions of its own for those of concurrent.futures.
+            told = asyncio.futures._convert_future_exc(error)  # type: ignore[attr-defined]
+            self._settle(self.future.set_exception, told)
         else:
             self._settle(self.future.set_result, value)
 
