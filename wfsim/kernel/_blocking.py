@@ -22,7 +22,6 @@ from wfsim.kernel._waiting import Waiting, place
 from wfsim.kernel._world import active_world
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
     from contextvars import Context
     from types import FrameType

@@ -353,6 +353,7 @@ class VirtualLoop(base_events.BaseEventLoop):
                 CURRENT_TASKS.pop(self, None)
         else:
             item._enter(None, None)
+        item = None  # breaks the cycle through an error's traceback
 
     def close(self) -> None:
         """See asyncio; timers that are left are dropped."""

@@ -393,6 +393,10 @@ class Driven:
     _defused = property(lambda _self: True, lambda _self, _value: None)
 
 
+def _never_again(_send: object, _value: None) -> Any:
+    return PARKED
+
+
 class Task(Driven, asyncio.Task):  # type: ignore[type-arg]
     """An `asyncio.Task` that the environment drives; what `asyncio.create_task` makes in a simulation.
 
@@ -479,6 +483,7 @@ class Task(Driven, asyncio.Task):  # type: ignore[type-arg]
 
     def _finish(self, value: Any) -> None:
         self._loop._tasks.pop(self._coro, None)
+        self._enter = _never_again  # a watcher's wrapper refers back to the task
         if self._must_cancel:
             self._must_cancel = False
             _future_cancel(self, msg=self._cancel_message)
@@ -489,6 +494,7 @@ class Task(Driven, asyncio.Task):  # type: ignore[type-arg]
 
     def _fail(self, error: BaseException) -> None:
         self._loop._tasks.pop(self._coro, None)
+        self._enter = _never_again  # a watcher's wrapper refers back to the task
         _forget_drivers(error)
         if isinstance(error, asyncio.CancelledError):
             self._cancelled_exc = error
