@@ -121,7 +121,7 @@ class Deferred(Item):
 
     def _enter(self, _send: None, _value: None) -> None:
         loop = self._item._loop
-        loop._ready.append(self._item if loop._awake else self)
+        loop._ready.append(self._item if loop.is_awake() else self)
 
 
 class _Occurrence(Item):

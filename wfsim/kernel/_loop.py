@@ -16,6 +16,8 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from greenlet import getcurrent, greenlet
+
 from wfsim.errors import RealIOError
 from wfsim.kernel._environment import CURRENT_TASKS, NOTHING, Environment
 from wfsim.kernel._tasks import Driven, Future, LightTask, Task
@@ -77,7 +79,7 @@ class TimerHandle(events.TimerHandle):
 
     def _enter(self, _send: None, _value: None) -> None:
         loop = self._loop
-        if not loop._awake:
+        if not loop.is_awake():
             loop._ready.append(self)
             return
         self._scheduled = False
@@ -133,6 +135,9 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._next_task_number = count(1).__next__
         self._next_future_number = count(1).__next__
         self._awake = False
+        self._home: greenlet | None = (
+            None  # the simulated thread that runs it, if it is not the hub that does
+        )
         self._nudged_at, self._nudges, self._nudge_ns = -1, 0, 1
         self._clock_resolution = 1 / NS_PER_SECOND
 
@@ -149,6 +154,10 @@ class VirtualLoop(base_events.BaseEventLoop):
         super().set_debug(enabled)
         others = tuple(one for one in getattr(self, "watchers", ()) if one is not _complain_of_slow_steps)
         self.watchers = (*others, _complain_of_slow_steps) if enabled else others
+
+    def is_awake(self) -> bool:
+        """Whether the loop runs its callbacks here and now: it is driven, and its thread does not block."""
+        return self._awake and (self._home is None or self._home is getcurrent())
 
     # -- time
 
@@ -329,10 +338,13 @@ class VirtualLoop(base_events.BaseEventLoop):
         assert self._bridge is not None  # noqa: S101
         parker = self._bridge.parker("event loop")
         own = self._ready = _WakingQueue(self._ready, parker.wake)
+        self._home = getcurrent()
         try:
             while True:
                 self._awake = True
                 own.extend(self.environment.claim(self))
+                self.environment._count(len(own))
+                self.environment._check_steps()
                 for _ in range(len(own)):
                     self._step(own.popleft())
                 self._awake = False
@@ -341,7 +353,7 @@ class VirtualLoop(base_events.BaseEventLoop):
                 while not own:
                     parker.park()
         finally:
-            self._awake = False
+            self._awake, self._home = False, None
             self._ready = deque(own)
 
     def _step(self, item: Any) -> None:
