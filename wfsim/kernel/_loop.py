@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import warnings
 from asyncio import base_events, events, futures
 from collections import deque
 from collections.abc import Callable
@@ -416,13 +417,16 @@ class VirtualLoop(base_events.BaseEventLoop):
             future.set_exception(error)
         return future
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """See asyncio."""
         self._executor_shutdown_called = True
         if self._default_executor is not None:
             self._run_inline(self._default_executor.shutdown, ())
-        while self._inline:
-            await asyncio.wait(list(self._inline))
+        if self._inline:
+            await asyncio.wait(list(self._inline), timeout=timeout)
+        if self._inline:
+            text = f"The executor did not finishing joining its threads within {timeout} seconds."
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     # -- the outside world
 

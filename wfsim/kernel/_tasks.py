@@ -444,9 +444,11 @@ class Task(Driven, asyncio.Task):  # type: ignore[type-arg]
         loop = self._loop
         outer = CURRENT_TASKS.get(loop)
         CURRENT_TASKS[loop] = self
+        asyncio.tasks._register_eager_task(self)  # type: ignore[attr-defined]
         try:
             self._advance()
         finally:
+            asyncio.tasks._unregister_eager_task(self)  # type: ignore[attr-defined]
             if outer is None:
                 CURRENT_TASKS.pop(loop, None)
             else:

@@ -27,6 +27,7 @@ import substitutes
 _TEST_LIMIT_S = 20.0
 _EXCLUDED_LIMIT_S = 0.5
 _PROCESS_LIMIT_S = 100.0
+_TOLD = 2000  # characters, the last ones, of each traceback
 
 
 class _Result(unittest.TestResult):
@@ -44,7 +45,7 @@ class _Result(unittest.TestResult):
 
     def addError(self, test, err):
         self.passed.pop(test.id(), None)
-        self.failed.setdefault(test.id(), self._exc_info_to_string(err, test))
+        self.failed.setdefault(test.id(), self._exc_info_to_string(err, test)[-_TOLD:])
 
     addFailure = addError
 
