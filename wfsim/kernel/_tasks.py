@@ -17,11 +17,11 @@ import sys
 import types
 from asyncio import base_tasks, coroutines, futures
 from contextvars import copy_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
 
-from wfsim.kernel import _environment
 from wfsim.kernel._environment import CURRENT_TASKS, Deferred
 
 if TYPE_CHECKING:
@@ -637,12 +637,12 @@ class LightTask(Driven):
 def _forget_drivers(error: BaseException) -> None:
     """Let a traceback begin in the task's own code, as with asyncio's tasks."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename in _DRIVERS:
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_DRIVERS):
         trace = trace.tb_next
     error.__traceback__ = trace
 
 
-_DRIVERS = {__file__, _environment.__file__}
+_DRIVERS = str(Path(__file__).parent)
 
 
 class _Never:
