@@ -54,6 +54,24 @@ def test_outage(wfsim):
     assert told(result).count("time   took") == 1
 
 
+def test_a_ci_server_is_told_the_story_once(session, monkeypatch) -> None:
+    """Where pytest shows whole messages in its summary, the summary says what is wrong and no more."""
+    monkeypatch.setenv("CI", "true")
+    result = session(
+        f"""
+def test_outage(wfsim):
+    run = wfsim.run(shop(release=cannot), {OUTAGE})
+    wfsim.check(run, wfsim.checkers.compensated_exactly_once)
+"""
+    )
+    assert told(result).count("time   took") == 1
+    result.stdout.fnmatch_lines(
+        [
+            "FAILED *test_outage - wfsim.CheckFailed: compensated_exactly_once: saga shop: 'reserve' is left undone*"
+        ]
+    )
+
+
 def test_the_replay_command_shows_the_same_failure(session) -> None:
     """Typed as printed, it fails again with the same story, to the letter."""
     result = session(

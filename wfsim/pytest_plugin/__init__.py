@@ -71,5 +71,7 @@ def pytest_runtest_makereport(
     report = yield
     simulator = item.stash.get(_SIMULATOR, None)
     if simulator is not None and report.failed and report.when == "call":
-        report.sections += simulator.sections(call.excinfo.value if call.excinfo else None)
+        error = call.excinfo.value if call.excinfo else None
+        simulator.shorten(report, error)
+        report.sections += simulator.sections(error)
     return report

@@ -30,9 +30,10 @@ _TITLE: Final = "wfsim"
 class CheckFailed(AssertionError):
     """A checker found a violation, or nothing to judge. The message tells the whole story of the run."""
 
-    def __init__(self, message: str, run: Run | None = None) -> None:
+    def __init__(self, message: str, run: Run | None = None, summary: str = "") -> None:
         super().__init__(message)
         self.run = run
+        self.summary = summary
 
 
 CheckFailed.__module__ = "wfsim"  # reports name the exception with its module: say what the user knows
@@ -79,7 +80,7 @@ class Simulator:
         verdicts = run.check(*checkers)
         broken = [verdict for verdict in verdicts if verdict.valid is not True]
         if broken:
-            raise CheckFailed(self._story(run, broken), run)
+            raise CheckFailed(self._story(run, broken), run, "; ".join(map(_objection, broken)))
         return verdicts
 
     def sections(self, error: BaseException | None) -> list[tuple[str, str]]:
@@ -87,6 +88,12 @@ class Simulator:
         told = error.run if isinstance(error, CheckFailed) else None
         left = [run for run, _ in self._runs if run is not told]
         return [(f"{_TITLE}: {_ended(run)}", self._story(run, ())) for run in left[-_SHOWN_RUNS:]]
+
+    def shorten(self, report: pytest.TestReport, error: BaseException | None) -> None:
+        """Keep the story out of pytest's short summary, which shows whole messages on CI servers."""
+        crash = getattr(report.longrepr, "reprcrash", None)
+        if isinstance(error, CheckFailed) and error.summary and crash is not None:
+            crash.message = f"{type(error).__module__}.{type(error).__name__}: {error.summary}"
 
     def _story(self, run: Run, broken: Sequence[Verdict]) -> str:
         """Tell what checkers object to, the timeline, and how to see it again."""
