@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -50,15 +51,14 @@ def test_a_design_runs_in_real_time_on_a_plain_loop(design, value, least):
     """On asyncio's own loop a design waits for real, with blocking functions in threads."""
     begin = time.perf_counter()
     assert asyncio.run(design.run()) == value
-    assert least * 0.9 <= time.perf_counter() - begin < 0.5
+    assert time.perf_counter() - begin >= least * 0.9
 
 
 def test_dag_runs_blocking_functions_in_parallel_in_real_time():
-    """Three blocking functions of 50 ms take far less than 150 ms."""
-    design = DAGWorkflow([Task(name, run=lambda: time.sleep(0.05)) for name in "abc"])
-    begin = time.perf_counter()
-    asyncio.run(design.run())
-    assert time.perf_counter() - begin < 0.14
+    """Three blocking functions that wait for each other all get past the barrier."""
+    barrier = threading.Barrier(3, timeout=30)
+    design = DAGWorkflow([Task(name, run=barrier.wait) for name in "abc"])
+    assert sorted(asyncio.run(design.run()).values()) == [0, 1, 2]
 
 
 def test_saga_compensates_in_real_time():

@@ -183,11 +183,13 @@ async def perform(
         return value
 
 
-async def _pass(simulation: Simulation, point: str, kind: str, design: str, name: str, attempt: int) -> None:
+async def _pass(
+    simulation: Simulation, point: str, kind: str, design: str, name: str, attempt: int
+) -> Fault | None:
     at = FaultPoint(point, kind, design, name, attempt, process_name(), simulation.now_ns)
     fault = simulation.nemesis.ask(at)  # type: ignore[union-attr]
     if fault is None:
-        return
+        return None
     parent = _PARENT.get()
     index = simulation.recorder.event(
         "fault",
@@ -204,18 +206,23 @@ async def _pass(simulation: Simulation, point: str, kind: str, design: str, name
     except BaseException as error:
         _mark(error, index)
         raise
+    return fault
 
 
 async def fault_point(
     point: str, *, kind: str = "", design: str = "", name: str = "", attempt: int = 1
-) -> None:
+) -> Fault | None:
     """Declare a place where a fault may strike, in a primitive or in your own code.
+
+    Give the fault that struck, None if none did. Most faults have done all they do by then (raised, waited,
+    crashed); some, such as one that duplicates a message, only the code at the fault point can carry out.
 
     The idea is FoundationDB's BUGGIFY. Outside a simulation, and in one without faults, it does nothing.
     """
     simulation = current()
-    if simulation is not None and simulation.nemesis is not None:
-        await _pass(simulation, point, kind, design, name, attempt)
+    if simulation is None or simulation.nemesis is None:
+        return None
+    return await _pass(simulation, point, kind, design, name, attempt)
 
 
 def event(

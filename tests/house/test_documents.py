@@ -1,6 +1,6 @@
-"""The README, read from top to bottom and done as it says.
+"""The README and the pages of docs/, each read from top to bottom and done as it says.
 
-Its blocks run in order in one directory, which holds a copy of ``scenarios/``:
+The blocks of a page run in order in one directory, which holds a copy of ``scenarios/``:
 
 - A block whose first line is a comment with a file name (``# outage.yaml``) becomes that file.
 - A ``python`` block runs on its own; if it defines tests, pytest runs it.
@@ -29,6 +29,7 @@ import wfsim
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(
     r"(?:<!-- (?P<note>[^\n]*?) -->\s*)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -38,8 +39,9 @@ INSTALLS = re.compile(r"\bpip install\b|\bgit clone\b|\bpython3? -m venv\b|^cd |
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of the README."""
+    """A fenced block of a page."""
 
+    page: Path
     line: int
     language: str
     note: str
@@ -66,22 +68,35 @@ class Block:
     def is_done_elsewhere(self) -> bool:
         return self.note in {"main-command", "test-command"} or self.note.startswith("not run:")
 
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}-line-{self.line}-{self.language}"
 
-def blocks() -> list[Block]:
-    text = README.read_text(encoding="utf-8")
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
     return [
-        Block(text.count("\n", 0, found.start("text")), found["language"], found["note"] or "", found["text"])
+        Block(
+            page,
+            text.count("\n", 0, found.start("text")),
+            found["language"],
+            found["note"] or "",
+            found["text"],
+        )
         for found in BLOCK.finditer(text)
     ]
 
 
-BLOCKS = [block for block in blocks() if not block.is_done_elsewhere]
+BLOCKS = [block for page in PAGES for block in blocks(page) if not block.is_done_elsewhere]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the reader of the README sits: a directory with the scenarios and, on the path, ``wfsim``."""
-    place = tmp_path_factory.mktemp("reader")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Path]:
+    """Where the reader of each page sits."""
+    return {page: _seat(tmp_path_factory.mktemp("reader")) for page in PAGES}
+
+
+def _seat(place: Path) -> Path:
+    """Make a reader's directory, with the scenarios and, on the path, ``wfsim``."""
     shutil.copytree(ROOT / "scenarios", place / "scenarios", ignore=shutil.ignore_patterns("__pycache__"))
     script = place / "bin" / "wfsim"
     script.parent.mkdir()
@@ -110,9 +125,10 @@ def run(command: str | list[str], place: Path) -> subprocess.CompletedProcess[st
     )
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"line-{block.line}-{block.language}")
-def test_the_readme_works(block: Block, place: Path) -> None:
-    """What the README shows can be done as it stands there."""
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_a_page_is_true(block: Block, places: dict[Path, Path]) -> None:
+    """What the README or a page of docs/ shows can be done as it stands there."""
+    place = places[block.page]
     if block.file_name:
         (place / block.file_name).parent.mkdir(parents=True, exist_ok=True)
         (place / block.file_name).write_text(block.text, encoding="utf-8")
@@ -127,12 +143,12 @@ def test_the_readme_works(block: Block, place: Path) -> None:
         shown = [line for line in block.text.splitlines() if not line.endswith("...")]
         assert [line for line in shown if line not in done.stdout.splitlines()] == []
     else:
-        assert block.language in {"", "text", "yaml", "toml", "ini"}, "write commands as `console`"
+        assert block.language in {"", "text", "yaml", "toml", "ini", "mermaid"}, "write commands as `console`"
 
 
 def _run_python(block: Block, place: Path) -> None:
     is_test = re.search(r"^(async )?def test_", block.text, re.MULTILINE)
-    name = block.file_name or f"{'test_' if is_test else ''}readme_line_{block.line}.py"
+    name = block.file_name or f"{'test_' if is_test else ''}line_{block.line}.py"
     (place / name).write_text(block.text, encoding="utf-8")
     arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", name] if is_test else [name]
     done = run([sys.executable, *arguments], place)
@@ -141,6 +157,6 @@ def _run_python(block: Block, place: Path) -> None:
 
 def test_the_two_commands_of_a_newcomer_are_marked() -> None:
     """The README marks the command that shows wfsim at work and the one that runs its tests."""
-    notes = [block.note for block in blocks() if block.language == "console"]
+    notes = [block.note for block in blocks(README) if block.language == "console"]
     assert notes.count("main-command") == 1
     assert notes.count("test-command") == 1
