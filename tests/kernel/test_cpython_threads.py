@@ -88,7 +88,7 @@ def adapt(module, monkeypatch) -> None:
             monkeypatch.setattr(value, "queue", queue)
 
 
-@pytest.mark.parametrize(("module", "name"), cases())
+@pytest.mark.parametrize(("module", "name"), list(cases()))
 def test_cpythons_own_tests_pass_in_virtual_time(module: str, name: str | None, monkeypatch) -> None:
     """Each of CPython's tests of blocking code that needs no real thread or process passes in a run."""
     found = importlib.import_module(module)

@@ -35,6 +35,9 @@ class AtPoint:
     error: BaseException | None
     asked: list[FaultPoint] = field(default_factory=list)
 
+    def watches(self, name):
+        return {"call", "reply", "between write and fsync"}
+
     def ask(self, at):
         self.asked.append(at)
         return Strike(self.error) if at.point == self.point else None

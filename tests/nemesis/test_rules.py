@@ -164,15 +164,24 @@ def test_probability_outside_a_simulation_is_refused():
         Rules([fail(probability=0.5)]).ask(at())
 
 
-def test_a_point_that_no_rule_speaks_of_costs_one_look_up(monkeypatch):
-    """Once a step that no rule names is known, no rule is asked about it again."""
+def test_places_that_no_rule_speaks_of_are_not_watched():
+    """The kernel asks only at the points that `watches` names, and rules are read once for each name."""
+    rules = Rules([fail("charge"), lose_reply("ch*"), delay("ship", "1s", point="b*")])
+    assert [point in rules.watches("charge") for point in ("call", "reply", "before")] == [True, True, False]
+    assert [point in rules.watches("chat") for point in ("call", "reply")] == [False, True]
+    assert [point in rules.watches("ship") for point in ("call", "before", "between")] == [False, True, True]
+    assert not rules.watches("other")
+    rules.heal()
+    assert not rules.watches("charge")
+
+
+def test_a_place_is_compared_with_the_rules_once(monkeypatch):
+    """However often a place is passed, only counts, times and chance are judged again."""
     rules = Rules([fail(f"step-{number}") for number in range(50)])
-    point = at("other")
-    assert rules.ask(point) is None
+    assert rules.ask(at("other")) is None
     asked = []
-    monkeypatch.setattr(Rule, "speaks_of", lambda *_: asked.append("speaks_of"))
     monkeypatch.setattr(Rule, "fits_place", lambda *_: asked.append("fits_place"))
-    assert rules.ask(point) is None
+    assert rules.ask(at("other")) is None
     assert asked == []
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from wfsim.history._history import History
 from wfsim.history._op import Op, OpType, Span
-from wfsim.history._plain import Plain, describe_error
+from wfsim.history._plain import Plain, describe_error, plain_data
 from wfsim.history._recorder import Recorder
 
-__all__ = ["History", "Op", "OpType", "Plain", "Recorder", "Span", "describe_error"]
+__all__ = ["History", "Op", "OpType", "Plain", "Recorder", "Span", "describe_error", "plain_data"]

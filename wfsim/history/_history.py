@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, cast, overload
 
 from wfsim.errors import HistoryError
 from wfsim.history._codec import decode, encode
-from wfsim.history._op import Op, OpType, Record, Span, make_op
+from wfsim.history._op import Entry, Op, OpType, Record, Span, make_op, make_records
 
 if TYPE_CHECKING:
     from types import EllipsisType
@@ -34,9 +34,27 @@ class History(Sequence[Op]):
     A sequence of :class:`Op`. It answers from records and makes an ``Op`` when one is asked for.
     """
 
+    _entries: tuple[Entry, ...] = ()
+
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self._records = tuple(records)
-        self._ops: list[Op | None] = [None] * len(self._records)
+
+    @classmethod
+    def of_entries(cls, entries: Iterable[Entry]) -> History:
+        """Make a history of what a recorder wrote; it is spelt out when somebody first reads."""
+        history = cls.__new__(cls)
+        history._entries = tuple(entries)  # noqa: SLF001
+        return history
+
+    @cached_property
+    def _records(self) -> tuple[Record, ...]:
+        records = tuple(make_records(self._entries))
+        self._entries = ()
+        return records
+
+    @cached_property
+    def _ops(self) -> list[Op | None]:
+        return [None] * len(self._records)
 
     def __len__(self) -> int:
         return len(self._records)

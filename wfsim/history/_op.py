@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["OP_TYPES", "Op", "OpType", "Record", "Span", "make_op"]
+__all__ = ["OP_TYPES", "Entry", "Op", "OpType", "Record", "Span", "make_op", "make_records"]
 
 OpType: TypeAlias = Literal["invoke", "ok", "fail", "info"]
 
 OP_TYPES: Final = ("invoke", "ok", "fail", "info")
+_LENGTH_OF_AN_END: Final = 5
 
-# What the recorder writes: the fields of an Op in their order, with None for empty data. A tuple costs a
-# tenth of an Op to make, and one that holds only numbers and texts is invisible to the garbage collector.
+# The fields of an Op in their order, with None for empty data.
 Record: TypeAlias = tuple[
     int,
     int,
@@ -30,6 +30,12 @@ Record: TypeAlias = tuple[
     "int | None",
     "dict[str, Any] | None",
 ]
+
+# What the recorder writes, as short as can be, because it is written far more often than read: a beginning
+# or a fact ("invoke" or "event", then time, kind, design, name, process, attempt, parent, cause, data), or an
+# end (type, time, index of the beginning, cause, data). The place in the list is the index. A tuple costs a
+# tenth of an Op to make, and one that holds only numbers and texts is invisible to the garbage collector.
+Entry: TypeAlias = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +109,20 @@ def make_op(record: Record) -> Op:
     return Op(
         index, time_ns, op_type, kind, design, name, process, attempt, parent, cause, invoke, data or {}
     )
+
+
+def make_records(entries: Sequence[Entry]) -> list[Record]:
+    """Spell out what was written in short."""
+    records: list[Record] = []
+    for index, entry in enumerate(entries):
+        if len(entry) == _LENGTH_OF_AN_END:
+            op_type, now, invoke, cause, data = entry
+            begun = records[invoke]
+            records.append((index, now, op_type, *begun[3:9], cause, invoke, data))
+        else:
+            word, now, kind, design, name, process, attempt, parent, cause, data = entry
+            begins: OpType = "info" if word == "event" else "invoke"
+            records.append(
+                (index, now, begins, kind, design, name, process, attempt, parent, cause, None, data)
+            )
+    return records

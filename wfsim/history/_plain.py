@@ -71,7 +71,10 @@ def describe_error(error: BaseException) -> dict[str, str]:
 
     Addresses in the message (``<object at 0x7f...>``) are masked, since they differ from run to run.
     """
-    return {"error": _type_name(type(error)), "message": _cut(_ADDRESS.sub("0x...", _message(error)))}
+    message = _message(error)
+    if " at 0x" in message:
+        message = _ADDRESS.sub("0x...", message)
+    return {"error": _type_name(type(error)), "message": _cut(message)}
 
 
 def _message(error: BaseException) -> str:

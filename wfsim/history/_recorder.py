@@ -10,7 +10,7 @@ from wfsim.history._plain import plain_data
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from wfsim.history._op import Record
+    from wfsim.history._op import Entry
 
 __all__ = ["Recorder"]
 
@@ -21,18 +21,21 @@ class Recorder:
     Each method returns the index of what it wrote, to be used as ``parent``, ``cause`` or ``invoke`` later
     on. A record costs a few hundred nanoseconds, since it only appends a tuple; names come when somebody
     reads.
+
+    Attributes:
+        entries: what was written, in the short form of ``Entry``. The kernel's ``perform`` appends to it
+            itself, since every step of every design passes there.
     """
 
-    __slots__ = ("_append", "_muted", "_now_ns", "_records")
+    __slots__ = ("_kept", "_now_ns", "entries")
 
     def __init__(self, now_ns: Callable[[], int]) -> None:
         self._now_ns = now_ns
-        self._records: list[Record] = []
-        self._append: Callable[[Record], object] = self._records.append
-        self._muted = False
+        self.entries: list[Entry] = []
+        self._kept: list[Entry] | None = None
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self.entries)
 
     def invoke(
         self,
@@ -46,12 +49,10 @@ class Recorder:
         data: Mapping[str, Any] | None = None,
     ) -> int:
         """Record that an operation begins."""
-        index = len(self._records)
+        entries = self.entries
+        index = len(entries)
         plain = plain_data(data) if data else None
-        now = self._now_ns()
-        self._append(
-            (index, now, "invoke", kind, design, name, process, attempt, parent, cause, None, plain),
-        )
+        entries.append(("invoke", self._now_ns(), kind, design, name, process, attempt, parent, cause, plain))
         return index
 
     def complete(
@@ -62,14 +63,9 @@ class Recorder:
         data: Mapping[str, Any] | None = None,
     ) -> int:
         """Record that the operation begun at ``invoke`` ended; the rest is as it was at its beginning."""
-        records = self._records
-        index = len(records)
-        if self._muted:
-            return index
-        _, _, _, kind, design, name, process, attempt, parent, _, _, _ = records[invoke]
-        plain = plain_data(data) if data else None
-        now = self._now_ns()
-        self._append((index, now, type, kind, design, name, process, attempt, parent, cause, invoke, plain))
+        entries = self.entries
+        index = len(entries)
+        entries.append((type, self._now_ns(), invoke, cause, plain_data(data) if data else None))
         return index
 
     def event(
@@ -84,21 +80,16 @@ class Recorder:
         data: Mapping[str, Any] | None = None,
     ) -> int:
         """Record a bare fact (type ``info``): something happened that is no call."""
-        index = len(self._records)
+        entries = self.entries
+        index = len(entries)
         plain = plain_data(data) if data else None
-        now = self._now_ns()
-        self._append((index, now, "info", kind, design, name, process, attempt, parent, cause, None, plain))
+        entries.append(("event", self._now_ns(), kind, design, name, process, attempt, parent, cause, plain))
         return index
 
     def mute(self) -> None:
-        """Record nothing from now on: the run is over, and what still moves is being cleaned away."""
-        self._muted = True
-        self._append = _drop
+        """Keep nothing that is recorded from now on: the run is over, and what still moves is cleaned away."""
+        self._kept = list(self.entries)
 
     def history(self) -> History:
         """Everything recorded so far. What is recorded later does not change it."""
-        return History(self._records)
-
-
-def _drop(_record: Record) -> None:
-    pass
+        return History.of_entries(self.entries if self._kept is None else self._kept)

@@ -12,6 +12,7 @@ from wfsim.kernel._distributions import Distribution, constant, empirical, expon
 from wfsim.kernel._environment import Environment
 from wfsim.kernel._loop import VirtualLoop
 from wfsim.kernel._operation import (
+    AfterFailure,
     Fault,
     FaultPoint,
     Nemesis,
@@ -32,6 +33,7 @@ from wfsim.kernel._waiting import Waiting
 
 __all__ = [
     "PARKED",
+    "AfterFailure",
     "Bounds",
     "Distribution",
     "Environment",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final
 
 from wfsim.errors import DesignError
 from wfsim.kernel import current
 from wfsim.nemesis._rule import Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from wfsim.kernel import FaultPoint, Stream
     from wfsim.nemesis._rule import RuleFault
+
+_GLOB: Final = re.compile(r"[*?\[]")
 
 
 class Rules:
@@ -30,32 +34,43 @@ class Rules:
                     f"{rule!r} is no rule; write for example fail('charge') or Rule(Hang(), step='charge')"
                 )
         self._armed = [_Armed(rule, index) for index, rule in enumerate(self.rules)]
-        self._by_name: dict[
-            str, tuple[_Armed, ...]
-        ] = {}  # filled as names are met, so most points cost one look-up
+        # Filled as places are met, so that most points cost one look-up.
+        self._watched: dict[str, Container[str]] = {}
+        self._at: dict[tuple[str, ...], tuple[_Armed, ...]] = {}
         self._healed = False
+
+    def watches(self, name: str) -> Container[str]:
+        """Give the points of the operations of this name at which a rule of this run could strike."""
+        watched = self._watched.get(name)
+        if watched is None:
+            rules = () if self._healed else [one.rule for one in self._armed if one.rule.speaks_of(name)]
+            points = tuple(dict.fromkeys(rule.point or rule.fault.point for rule in rules))
+            watched = self._watched[name] = _Points(points) if _GLOB.search("".join(points)) else points
+        return watched
 
     def ask(self, at: FaultPoint) -> RuleFault | None:
         """Give the fault that strikes at this point, or None."""
-        armed = self._by_name.get(at.name)
+        place = (at.point, at.kind, at.design, at.name, at.process)
+        armed = self._at.get(place)
         if armed is None:
-            armed = self._arm(at.name)
-        for place, one in enumerate(armed):
+            armed = self._arm(place, at)
+        for number, one in enumerate(armed):
             if one.strikes(at):
-                for other in armed[place + 1 :]:
-                    other.matched += other.rule.fits_place(at)
+                for other in armed[number + 1 :]:
+                    other.matched += 1
                 return one.rule.fault
         return None
 
-    def _arm(self, name: str) -> tuple[_Armed, ...]:
-        found = () if self._healed else tuple(one for one in self._armed if one.rule.speaks_of(name))
-        self._by_name[name] = found
+    def _arm(self, place: tuple[str, ...], at: FaultPoint) -> tuple[_Armed, ...]:
+        found = () if self._healed else tuple(one for one in self._armed if one.rule.fits_place(at))
+        self._at[place] = found
         return found
 
     def heal(self) -> None:
         """Strike no more: from here on the system gets the chance to settle."""
         self._healed = True
-        self._by_name.clear()
+        self._watched.clear()
+        self._at.clear()
 
     @property
     def matched(self) -> tuple[int, ...]:
@@ -78,6 +93,18 @@ class Rules:
         return f"<Rules: {len(self.rules)}, struck {sum(self.struck)} times>"
 
 
+class _Points:
+    """The points that fit a pattern."""
+
+    __slots__ = ("_patterns",)
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        self._patterns = patterns
+
+    def __contains__(self, point: object) -> bool:
+        return any(fnmatchcase(str(point), one) for one in self._patterns)
+
+
 class _Armed:
     """A rule in a run, and what it has done so far."""
 
@@ -93,9 +120,8 @@ class _Armed:
         self._stream: Stream | None = None
 
     def strikes(self, at: FaultPoint) -> bool:
+        """Tell whether the rule, which fits the place, strikes there this time."""
         rule = self.rule
-        if not rule.fits_place(at):
-            return False
         self.matched += 1
         if (
             (self._attempts is not None and at.attempt not in self._attempts)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
 
 from wfsim.errors import DesignError, RealIOError, RetriesExhausted, SimulationError
+from wfsim.history import Plain
 from wfsim.kernel import cause_of, current, event, perform, sleep
 from wfsim.units import NS_PER_SECOND, Duration, parse_duration
 
@@ -64,6 +65,7 @@ class Retry:
     _max_ns: int = field(init=False, repr=False, compare=False)
     _growing: int = field(init=False, repr=False, compare=False)
     _kinds: tuple[type[Exception], ...] | None = field(init=False, repr=False, compare=False)
+    _described: Plain = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check(self)
@@ -77,6 +79,7 @@ class Retry:
             )
         # How many waits are shorter than the longest.
         put("_growing", self._count_growing())
+        put("_described", Plain.of(self.describe()))
 
     def describe(self) -> dict[str, Any]:
         """Give the policy as plain data; lengths of time are in nanoseconds."""
@@ -144,39 +147,37 @@ class Retry:
         while True:
             try:
                 return await attempt(number, cause)
-            except Exception as error:  # noqa: BLE001 - _go_on raises it unless it is worth another try
+            except Exception as error:  # noqa: BLE001 - after_failure raises it unless it is worth another try
                 cause = cause_of(error)
-                delay_ns = self._go_on(error, number, delay_ns, design, name, cause)
+                delay_ns = self.after_failure(error, number, delay_ns, design, name, cause)
             await sleep(delay_ns / NS_PER_SECOND)
             number += 1
 
-    def _go_on(
-        self, error: Exception, number: int, before_ns: int, design: str, name: str, cause: int | None
+    def after_failure(
+        self, error: Exception, attempt: int, waited_ns: int, design: str, name: str, cause: int | None, /
     ) -> int:
-        """Give the wait before the next try, or raise if there is to be none; record either."""
+        """Give the wait before the next try in nanoseconds, or raise if there is to be none; record either.
+
+        ``waited_ns`` is the wait before the try that failed, ``cause`` the operation that recorded it.
+        """
         retryable = self.retries(error)
-        if retryable and number < self.attempts:
-            delay_ns = self.delay_ns_after(number, before_ns, functools.partial(_draw, design, name))
-            outcome: dict[str, Any] = {"delay_ns": delay_ns}
+        if retryable and attempt < self.attempts:
+            delay_ns = self.delay_ns_after(attempt, waited_ns, functools.partial(_draw, design, name))
+            data = Plain(policy=self._described, delay_ns=delay_ns)
         else:
             delay_ns = -1
-            outcome = {"gave_up": "attempts" if retryable else "not retryable"}
-        data = {"policy": self.describe(), **outcome}
-        event("retry", name, design=design, cause=cause, attempt=number, data=data)
+            data = Plain(policy=self._described, gave_up="attempts" if retryable else "not retryable")
+        event("retry", name, design=design, cause=cause, attempt=attempt, data=data)
         if not retryable:
             raise error
         if delay_ns < 0:
-            raise RetriesExhausted(number, error, name) from error
+            raise RetriesExhausted(attempt, error, name) from error
         return delay_ns
 
     async def call(self, fn: Callable[..., Any], /, *args: Any) -> Any:
         """Call ``fn(*args)``, a function or a coroutine function, under this policy and give its value."""
         name = getattr(fn, "__name__", type(fn).__name__)
-
-        def attempt(number: int, cause: int | None = None, /) -> Awaitable[Any]:
-            return perform("call", "", name, fn, *args, attempt=number, cause=cause)
-
-        return await self.run(attempt, name=name)
+        return await perform("call", "", name, fn, *args, after_failure=self.after_failure)
 
     def __call__(self, fn: Callable[P, T]) -> Callable[P, T]:
         """Decorate a function, so that each call of it is under this policy."""
@@ -214,7 +215,7 @@ class Retry:
             try:
                 return fn()
             except Exception as error:  # noqa: BLE001 - as in run
-                delay_ns = self._go_on(error, number, delay_ns, "", getattr(fn, "__name__", ""), None)
+                delay_ns = self.after_failure(error, number, delay_ns, "", getattr(fn, "__name__", ""), None)
             time.sleep(delay_ns / NS_PER_SECOND)  # noqa: TID251 - outside a simulation time is real
             number += 1
 

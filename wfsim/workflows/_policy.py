@@ -23,7 +23,11 @@ class Attempt(Protocol[T_co]):
 
 @runtime_checkable
 class Policy(Protocol):
-    """What wraps a step: it decides whether and when the step is tried (again)."""
+    """What wraps a step: it decides whether and when the step is tried (again).
+
+    A policy that only decides what comes after a failed try may have a method ``after_failure`` too, as
+    ``wfsim.kernel.perform`` wants it; then it takes no part in the tries themselves.
+    """
 
     def describe(self) -> dict[str, Any]:
         """Give the policy as plain data, for the history: a checker judges by it."""
@@ -45,20 +49,26 @@ class ThreeTries:
     def describe(self) -> dict[str, Any]:
         return {"attempts": self.attempts, "backoff": "fixed", "delay_ns": self.delay_ns}
 
+    def after_failure(
+        self, error: Exception, attempt: int, _waited_ns: int, design: str, name: str, cause: int | None, /
+    ) -> int:
+        last = attempt == self.attempts
+        outcome = {"gave_up": "attempts"} if last else {"delay_ns": self.delay_ns}
+        data = {"policy": self.describe(), **outcome}
+        event("retry", name, design=design, cause=cause, attempt=attempt, data=data)
+        if last:
+            raise RetriesExhausted(attempt, error, name) from error
+        return self.delay_ns
+
     async def run(self, attempt: Attempt[T], *, design: str, name: str) -> T:
         number, cause = 1, None
         while True:
             try:
                 return await attempt(number, cause)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - after_failure raises it in the end
                 cause = cause_of(error)
-                last = number == self.attempts
-                outcome = {"gave_up": "attempts"} if last else {"delay_ns": self.delay_ns}
-                data = {"policy": self.describe(), **outcome}
-                event("retry", name, design=design, cause=cause, attempt=number, data=data)
-                if last:
-                    raise RetriesExhausted(number, error, name) from error
-            await sleep(self.delay_ns / NS_PER_SECOND)
+                delay_ns = self.after_failure(error, number, 0, design, name, cause)
+            await sleep(delay_ns / NS_PER_SECOND)
             number += 1
 
 
@@ -79,8 +89,9 @@ def perform_under(
     cause: int | None = None,
 ) -> Awaitable[Any]:
     """Perform one step as its policy says. Each try is an operation, caused by the one before."""
-    if policy is None:
-        return perform(kind, design, name, fn, *args, cause=cause)
+    after_failure = getattr(policy, "after_failure", None)
+    if policy is None or after_failure is not None:
+        return perform(kind, design, name, fn, *args, cause=cause, after_failure=after_failure)
 
     def attempt(number: int, again: int | None = None, /) -> Awaitable[Any]:
         return perform(kind, design, name, fn, *args, attempt=number, cause=cause if again is None else again)
