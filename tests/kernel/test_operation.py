@@ -35,7 +35,7 @@ class AtPoint:
     error: BaseException | None
     asked: list[FaultPoint] = field(default_factory=list)
 
-    def watches(self, name):
+    def watches(self, _name):
         return {"call", "reply", "between write and fsync"}
 
     def ask(self, at):
