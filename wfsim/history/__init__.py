@@ -8,8 +8,8 @@ said again, later, from the file.
 from __future__ import annotations
 
 from wfsim.history._history import History
-from wfsim.history._op import Op, OpType, Span
+from wfsim.history._op import WIDTH, Op, OpType, Span
 from wfsim.history._plain import Plain, describe_error, plain_data
 from wfsim.history._recorder import Recorder
 
-__all__ = ["History", "Op", "OpType", "Plain", "Recorder", "Span", "describe_error", "plain_data"]
+__all__ = ["WIDTH", "History", "Op", "OpType", "Plain", "Recorder", "Span", "describe_error", "plain_data"]

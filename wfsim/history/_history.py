@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, overload
 
 from wfsim.errors import HistoryError
 from wfsim.history._codec import decode, encode
-from wfsim.history._op import Entry, Op, OpType, Record, Span, make_op, make_records
+from wfsim.history._op import Op, OpType, Record, Span, make_op, make_records
 
 if TYPE_CHECKING:
     from types import EllipsisType
@@ -34,13 +34,13 @@ class History(Sequence[Op]):
     A sequence of :class:`Op`. It answers from records and makes an ``Op`` when one is asked for.
     """
 
-    _entries: tuple[Entry, ...] = ()
+    _entries: tuple[Any, ...] = ()
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self._records = tuple(records)
 
     @classmethod
-    def of_entries(cls, entries: Iterable[Entry]) -> History:
+    def of_entries(cls, entries: Iterable[Any]) -> History:
         """Make a history of what a recorder wrote; it is spelt out when somebody first reads."""
         history = cls.__new__(cls)
         history._entries = tuple(entries)  # noqa: SLF001

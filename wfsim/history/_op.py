@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["OP_TYPES", "Entry", "Op", "OpType", "Record", "Span", "make_op", "make_records"]
+__all__ = ["OP_TYPES", "WIDTH", "Op", "OpType", "Record", "Span", "make_op", "make_records"]
 
 OpType: TypeAlias = Literal["invoke", "ok", "fail", "info"]
 
 OP_TYPES: Final = ("invoke", "ok", "fail", "info")
-_LENGTH_OF_AN_END: Final = 5
 
 # The fields of an Op in their order, with None for empty data.
 Record: TypeAlias = tuple[
@@ -31,11 +30,14 @@ Record: TypeAlias = tuple[
     "dict[str, Any] | None",
 ]
 
-# What the recorder writes, as short as can be, because it is written far more often than read: a beginning
-# or a fact ("invoke" or "event", then time, kind, design, name, process, attempt, parent, cause, data), or an
-# end (type, time, index of the beginning, cause, data). The place in the list is the index. A tuple costs a
-# tenth of an Op to make, and one that holds only numbers and texts is invisible to the garbage collector.
-Entry: TypeAlias = tuple[Any, ...]
+WIDTH: Final = 10
+"""How many places a recorder's entry takes.
+
+An entry is written far more often than read, so it is ten values in one flat list: "invoke" or "event", then
+time, kind, design, name, process, attempt, parent, cause and data; or, for an end, its type, its time, five
+times nothing, the index of the beginning, cause and data. An object for each entry would cost twice as much to
+make, and the garbage collector would look at all of them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +113,16 @@ def make_op(record: Record) -> Op:
     )
 
 
-def make_records(entries: Sequence[Entry]) -> list[Record]:
-    """Spell out what was written in short."""
+def make_records(entries: Sequence[Any]) -> list[Record]:
+    """Spell out what a recorder wrote."""
     records: list[Record] = []
-    for index, entry in enumerate(entries):
-        if len(entry) == _LENGTH_OF_AN_END:
-            op_type, now, invoke, cause, data = entry
-            begun = records[invoke]
-            records.append((index, now, op_type, *begun[3:9], cause, invoke, data))
+    columns = [entries[place::WIDTH] for place in range(WIDTH)]
+    for word, now, kind, design, name, process, attempt, parent, cause, data in zip(*columns, strict=True):
+        index = len(records)
+        if kind is None:
+            begun = records[parent]
+            records.append((index, now, word, *begun[3:9], cause, parent, data))
         else:
-            word, now, kind, design, name, process, attempt, parent, cause, data = entry
             begins: OpType = "info" if word == "event" else "invoke"
             records.append(
                 (index, now, begins, kind, design, name, process, attempt, parent, cause, None, data)

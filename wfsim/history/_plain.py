@@ -15,6 +15,7 @@ from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from math import isfinite
 from pathlib import PurePath
 from types import BuiltinFunctionType, FunctionType
@@ -74,7 +75,7 @@ def describe_error(error: BaseException) -> dict[str, str]:
     message = _message(error)
     if " at 0x" in message:
         message = _ADDRESS.sub("0x...", message)
-    return {"error": _type_name(type(error)), "message": _cut(message)}
+    return {"error": _type_name(error.__class__), "message": _cut(message)}
 
 
 def _message(error: BaseException) -> str:
@@ -84,6 +85,7 @@ def _message(error: BaseException) -> str:
         return ""
 
 
+@lru_cache(maxsize=1024)
 def _type_name(cls: type | FunctionType | BuiltinFunctionType) -> str:
     module = cls.__module__
     return cls.__qualname__ if module in {"builtins", None} else f"{module}.{cls.__qualname__}"

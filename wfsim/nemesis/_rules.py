@@ -11,7 +11,7 @@ from wfsim.kernel import current
 from wfsim.nemesis._rule import Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Iterable
 
     from wfsim.kernel import FaultPoint, Stream
     from wfsim.nemesis._rule import RuleFault
@@ -35,11 +35,11 @@ class Rules:
                 )
         self._armed = [_Armed(rule, index) for index, rule in enumerate(self.rules)]
         # Filled as places are met, so that most points cost one look-up.
-        self._watched: dict[str, Container[str]] = {}
+        self._watched: dict[str, tuple[str, ...]] = {}
         self._at: dict[tuple[str, ...], tuple[_Armed, ...]] = {}
         self._healed = False
 
-    def watches(self, name: str) -> Container[str]:
+    def watches(self, name: str) -> tuple[str, ...]:
         """Give the points of the operations of this name at which a rule of this run could strike."""
         watched = self._watched.get(name)
         if watched is None:
@@ -93,16 +93,13 @@ class Rules:
         return f"<Rules: {len(self.rules)}, struck {sum(self.struck)} times>"
 
 
-class _Points:
-    """The points that fit a pattern."""
+class _Points(tuple[str, ...]):
+    """The points that fit one of these patterns."""
 
-    __slots__ = ("_patterns",)
-
-    def __init__(self, patterns: tuple[str, ...]) -> None:
-        self._patterns = patterns
+    __slots__ = ()
 
     def __contains__(self, point: object) -> bool:
-        return any(fnmatchcase(str(point), one) for one in self._patterns)
+        return any(fnmatchcase(str(point), pattern) for pattern in self)
 
 
 class _Armed:

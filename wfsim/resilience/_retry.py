@@ -30,6 +30,7 @@ _JITTERS: Final = ("none", "full", "equal", "decorrelated")
 # What decorrelated jitter may grow by from one wait to the next (Brooker, see Retry).
 _SPREAD: Final = 3
 # These say that the code or the test is wrong, not that the world failed: trying again cannot help.
+_KNOWN: Final = 32  # of so many tries the waits are worked out in advance
 _NEVER: Final = (DesignError, RealIOError, SimulationError)
 
 
@@ -64,6 +65,7 @@ class Retry:
     _delay_ns: int = field(init=False, repr=False, compare=False)
     _max_ns: int = field(init=False, repr=False, compare=False)
     _growing: int = field(init=False, repr=False, compare=False)
+    _first_ns: tuple[int, ...] = field(init=False, repr=False, compare=False)
     _kinds: tuple[type[Exception], ...] | None = field(init=False, repr=False, compare=False)
     _described: Plain = field(init=False, repr=False, compare=False)
 
@@ -79,6 +81,8 @@ class Retry:
             )
         # How many waits are shorter than the longest.
         put("_growing", self._count_growing())
+        known = min(self.attempts, _KNOWN) if self.jitter == "none" else 0
+        put("_first_ns", tuple(self._longest_ns(number) for number in range(1, known)))
         put("_described", Plain.of(self.describe()))
 
     def describe(self) -> dict[str, Any]:
@@ -162,7 +166,11 @@ class Retry:
         """
         retryable = self.retries(error)
         if retryable and attempt < self.attempts:
-            delay_ns = self.delay_ns_after(attempt, waited_ns, functools.partial(_draw, design, name))
+            delay_ns = (
+                self._first_ns[attempt - 1]
+                if attempt <= len(self._first_ns)
+                else self.delay_ns_after(attempt, waited_ns, functools.partial(_draw, design, name))
+            )
             data = Plain(policy=self._described, delay_ns=delay_ns)
         else:
             delay_ns = -1
