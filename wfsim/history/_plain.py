@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -75,7 +75,7 @@ def describe_error(error: BaseException) -> dict[str, str]:
     message = _message(error)
     if " at 0x" in message:
         message = _ADDRESS.sub("0x...", message)
-    return {"error": _type_name(error.__class__), "message": _cut(message)}
+    return {"error": _name_of_error(type(error)), "message": _cut(message)}
 
 
 def _message(error: BaseException) -> str:
@@ -85,10 +85,12 @@ def _message(error: BaseException) -> str:
         return ""
 
 
-@lru_cache(maxsize=1024)
 def _type_name(cls: type | FunctionType | BuiltinFunctionType) -> str:
     module = cls.__module__
     return cls.__qualname__ if module in {"builtins", None} else f"{module}.{cls.__qualname__}"
+
+
+_name_of_error: Final[Callable[[Any], str]] = lru_cache(maxsize=1024)(_type_name)
 
 
 def _cut(text: str) -> str:

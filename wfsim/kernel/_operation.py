@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
-from inspect import CO_COROUTINE, isawaitable, iscoroutinefunction
-from types import FunctionType
+from inspect import isawaitable, iscoroutinefunction
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from wfsim.errors import ReplyLost
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # After these nobody knows whether the effect happened; of a lost reply the nemesis knows that it did.
 _UNKNOWN = (asyncio.CancelledError, TimeoutError)
+_MANY = 10_000
 _PARENT: ContextVar[int | None] = ContextVar("wfsim_parent", default=None)
 
 
@@ -75,17 +76,27 @@ async def call(fn: Callable[..., Any], *args: Any) -> Any:
     A coroutine function is awaited. Any other function may block: in a simulation it runs as a simulated
     thread, elsewhere in a real one (`asyncio.to_thread`). An awaitable that it returns is awaited too.
     """
-    if _is_async(fn):
+    if iscoroutinefunction(fn):
         return await fn(*args)
+    return await _call_blocking(fn, args)
+
+
+async def _call_blocking(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     value = await asyncio.to_thread(fn, *args)
     return await value if isawaitable(value) else value
 
 
-def _is_async(fn: Callable[..., Any]) -> bool:
-    # A plain function is looked at directly: inspect takes its time, and every step passes here.
-    if fn.__class__ is FunctionType:
-        return bool(fn.__code__.co_flags & CO_COROUTINE) or iscoroutinefunction(fn)
-    return iscoroutinefunction(fn)
+def _is_async(fn: Callable[..., Any], known: dict[Any, bool]) -> bool:
+    """Tell whether `fn` is a coroutine function; `known` remembers, for to look costs a microsecond."""
+    key = fn.__func__ if fn.__class__ is MethodType else fn
+    if key.__class__ is not FunctionType:
+        return iscoroutinefunction(fn)
+    found = known.get(key)
+    if found is None:
+        if len(known) > _MANY:  # functions made for one call each are not worth remembering
+            known.clear()
+        found = known[key] = iscoroutinefunction(fn)
+    return found
 
 
 def cause_of(error: BaseException) -> int | None:
@@ -230,6 +241,7 @@ async def _recorded(  # noqa: C901  (see below)
     simulation, process, parent, alone = where
     clock, entries, nemesis = simulation.environment, simulation.recorder.entries, simulation.nemesis
     watched = () if nemesis is None else nemesis.watches(name)
+    awaited = _is_async(fn, simulation.coroutine_functions)
     waited_ns = 0
     while True:
         index = len(entries) // WIDTH
@@ -238,10 +250,7 @@ async def _recorded(  # noqa: C901  (see below)
         try:
             if watched and "call" in watched:
                 await _pass(simulation, "call", kind, design, name, attempt)
-            if fn.__class__ is FunctionType and fn.__code__.co_flags & CO_COROUTINE:
-                value = await fn(*args)
-            else:
-                value = await call(fn, *args)
+            value = await (fn(*args) if awaited else _call_blocking(fn, args))
             if watched and "reply" in watched:
                 await _pass(simulation, "reply", kind, design, name, attempt)
         except GeneratorExit:  # nobody waits for it any more, and its context may be gone

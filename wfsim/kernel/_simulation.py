@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -108,10 +109,12 @@ class Simulation:
             time_bound_ns=bounds.time_ns, step_bound=bounds.steps, stalled_bound=bounds.stalled_steps
         )
         self.recorder = Recorder(self.environment._read_clock)
+        _hide_from_gc(self.recorder.entries)
         self.processes: dict[str, Process] = {}
         self.loops: list[VirtualLoop] = []
         self.trace: list[tuple[int, str, str]] | None = [] if trace else None
         self.bridge = Bridge(self)
+        self.coroutine_functions: dict[Any, bool] = {}
         self._streams: dict[str, Stream] = {}
         self._debug = debug
         self._used = self.is_running = False
@@ -234,6 +237,11 @@ def _tell(error: BaseException | None, left: tuple[Waiting, ...]) -> None:
     shown = "\n".join(f"  {one}" for one in left[:_SHOWN])
     rest = f"\n  and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
     error.add_note(f"still waiting:\n{shown}{rest}")
+
+
+def _hide_from_gc(plain: list[Any]) -> None:
+    """Spare the garbage collector a long list that holds plain data only, and so can be in no cycle."""
+    ctypes.pythonapi.PyObject_GC_UnTrack(ctypes.py_object(plain))
 
 
 @contextmanager
