@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = [
     "CompensationStuck",
+    "CompletionStuck",
     "CycleError",
     "Deadlock",
     "DesignError",
@@ -19,10 +20,13 @@ __all__ = [
     "NondeterminismError",
     "ProcessCrashed",
     "RealIOError",
+    "RecordLocked",
     "ReplyLost",
     "RetriesExhausted",
+    "SagaFailed",
     "ScenarioError",
     "SimulationError",
+    "StaleRecord",
     "StepBoundReached",
     "TimeBoundReached",
     "WfsimError",
@@ -102,6 +106,68 @@ class CompensationStuck(WfsimError):
         saga = f"saga {self.design!r}" if self.design else "the saga"
         left = ", ".join(self.undone)
         return f"{saga} is stuck: could not compensate {left} ({_one_line(self.cause)}); undo by hand"
+
+
+class CompletionStuck(WfsimError):
+    """A saga is past the point where it could turn back, and cannot go on either.
+
+    ``unfinished`` names the steps that are still to be done, ``cause`` is the error of the one that failed
+    for good. A saga with a journal goes on where it stopped when it is resumed.
+    """
+
+    def __init__(self, unfinished: tuple[str, ...], cause: BaseException, design: str = "") -> None:
+        super().__init__(unfinished, cause, design)
+        self.unfinished = tuple(unfinished)
+        self.cause = cause
+        self.design = design
+
+    def __str__(self) -> str:
+        saga = f"saga {self.design!r}" if self.design else "the saga"
+        left = ", ".join(self.unfinished)
+        return (
+            f"{saga} is stuck past its pivot: could not finish {left} ({_one_line(self.cause)}); "
+            "resume it, or finish by hand"
+        )
+
+
+class SagaFailed(WfsimError):
+    """A saga failed at ``step`` in an earlier life, and what it had done is undone.
+
+    Who starts or resumes it once more is told again. ``error`` is what the journal kept of the failure.
+    """
+
+    def __init__(self, design: str, step: str, error: str) -> None:
+        super().__init__(design, step, error)
+        self.design = design
+        self.step = step
+        self.error = error
+
+    def __str__(self) -> str:
+        return f"saga {self.design!r} failed at step {self.step!r} ({self.error}) and was undone"
+
+
+class RecordLocked(WfsimError):
+    """A record is held by another saga, and this one may not wait for it, or no longer."""
+
+    def __init__(self, record: str, holder: str, reason: str = "") -> None:
+        super().__init__(record, holder, reason)
+        self.record = record
+        self.holder = holder
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"record {self.record!r} is held by saga {self.holder!r}{self.reason and f'; {self.reason}'}"
+
+
+class StaleRecord(WfsimError):
+    """A record was changed by another saga after this one had read it."""
+
+    def __init__(self, record: str) -> None:
+        super().__init__(record)
+        self.record = record
+
+    def __str__(self) -> str:
+        return f"record {self.record!r} was changed since it was read; read it again before writing"
 
 
 class SimulationError(WfsimError):

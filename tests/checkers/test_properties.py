@@ -105,7 +105,7 @@ class World:
 def build(world, plan):
     saga = Saga("checkout")
     for name, step in zip(names, plan, strict=False):
-        undo = {}
+        undo = {"read_only": True}
         if step["compensatable"]:
             undo = {
                 "compensate": world.undoes(name, step["millis"]),

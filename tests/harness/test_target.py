@@ -54,7 +54,9 @@ async def greet(who="world"):
 
 def test_a_saga_describes_its_steps():
     """Name, kind and steps of a saga are read off it."""
-    saga = Saga("checkout").add_step("reserve", forward=greet).add_step("charge", forward=greet)
+    saga = (
+        Saga("checkout").add_step("reserve", forward=greet, read_only=True).add_step("charge", forward=greet)
+    )
     assert target_of(saga).describe() == Description("checkout", "saga", ("reserve", "charge"))
 
 

@@ -34,7 +34,7 @@ def simulate(main):
 
 
 def saga():
-    return Saga().add_step(forward=wait).add_step(forward=block)
+    return Saga().add_step(forward=wait, read_only=True).add_step(forward=block)
 
 
 def dag():
@@ -81,7 +81,7 @@ def test_execute_runs_in_virtual_time(design):
     """The blocking form needs no loop; inside it waits cost nothing; afterwards no simulation is left."""
     slow = (
         Saga()
-        .add_step("slow", forward=lambda: sleep(86_400))
+        .add_step("slow", forward=lambda: sleep(86_400), read_only=True)
         .add_step("design", forward=lambda: design.run())
     )
     begin = time.perf_counter()

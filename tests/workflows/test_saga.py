@@ -81,20 +81,25 @@ def test_compensations_name_the_failure_as_their_cause():
 
 def test_history_tells_the_design():
     """The saga's own operation holds what a checker must know of its steps."""
-    saga = Saga("checkout").add_step("a", forward=lambda: None, retry=Retry(attempts=2))
+    saga = Saga("checkout").add_step("a", forward=lambda: None, read_only=True, retry=Retry(attempts=2))
     saga.add_step("b", forward=lambda: None, compensate=lambda: None, compensate_unknown=True)
     _, history = play(saga)
     first, second = history[0].data["steps"]
-    assert first == {"name": "a", "compensatable": False, "retry": Retry(attempts=2).describe()}
+    assert first == {
+        "name": "a",
+        "compensatable": False,
+        "retry": Retry(attempts=2).describe(),
+        "read_only": True,
+    }
     assert second["compensatable"]
     assert second["compensate_unknown"]
     assert second["compensate_retry"]["attempts"] == 3
 
 
-def test_step_without_compensation_is_passed_over():
-    """A step with nothing to undo it is skipped on the way back."""
+def test_read_only_step_is_passed_over():
+    """A step that changes nothing is skipped on the way back."""
     world = World()
-    saga = Saga().add_step("look", forward=world.does("look"))
+    saga = Saga().add_step("look", forward=world.does("look"), read_only=True)
     saga.add_step("book", forward=world.does("book"), compensate=world.does("unbook"))
     saga.add_step("pay", forward=world.does("pay", error=ValueError("no money")))
     outcome, _ = play(saga)
@@ -283,7 +288,8 @@ def test_steps_may_ask_for_the_context():
 
 def test_context_knows_what_has_succeeded():
     """Asking for a step that has not run names those that have, and the one that was meant."""
-    saga = Saga().add_step("reserve", forward=lambda: 7).add_step("charge", forward=lambda c: c["reserv"])
+    saga = Saga().add_step("reserve", forward=lambda: 7, read_only=True)
+    saga.add_step("charge", forward=lambda c: c["reserv"])
     outcome, _ = play(saga)
     assert outcome.error.args[0] == (
         "no step 'reserv' has succeeded so far (succeeded: reserve); did you mean 'reserve'?"
@@ -294,7 +300,7 @@ def test_default_arguments_are_left_alone():
     """A default holds a value on purpose: such a function is called without arguments."""
     saga = Saga()
     for number in range(3):
-        saga.add_step(f"s{number}", forward=lambda number=number: number)
+        saga.add_step(f"s{number}", forward=lambda number=number: number, read_only=True)
     assert play(saga)[0].value == {"s0": 0, "s1": 1, "s2": 2}
 
 
@@ -312,10 +318,15 @@ def test_functions_of_every_kind_are_steps():
             return "object"
 
     saga = Saga()
-    saga.add_step("a", forward=lambda: "plain").add_step("b", forward=coroutine)
-    saga.add_step("c", forward=lambda: coroutine()).add_step("d", forward=Thing().method).add_step(
-        "e", forward=Thing()
-    )
+    functions = {
+        "a": lambda: "plain",
+        "b": coroutine,
+        "c": lambda: coroutine(),
+        "d": Thing().method,
+        "e": Thing(),
+    }
+    for name, function in functions.items():
+        saga.add_step(name, forward=function, read_only=True)
     assert list(play(saga)[0].value.values()) == ["plain", "coroutine", "coroutine", "method", "object"]
 
 
@@ -336,7 +347,7 @@ def test_one_saga_serves_many_runs_at_once():
     """A saga object holds no state of its runs: a hundred of them run side by side."""
     saga = (
         Saga()
-        .add_step("echo", forward=lambda context: context.input)
+        .add_step("echo", forward=lambda context: context.input, read_only=True)
         .add_step("wait", forward=lambda: sleep(1))
     )
 

@@ -9,6 +9,6 @@ from __future__ import annotations
 
 from wfsim.workflows._dag import DAGWorkflow, Task
 from wfsim.workflows._policy import Policy
-from wfsim.workflows._saga import Context, Saga, Step
+from wfsim.workflows._saga import Context, LockTable, Saga, Step
 
-__all__ = ["Context", "DAGWorkflow", "Policy", "Saga", "Step", "Task"]
+__all__ = ["Context", "DAGWorkflow", "LockTable", "Policy", "Saga", "Step", "Task"]
