@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 async def start(saga: Saga, given: Any, key: str | None, journal: Journal | None) -> dict[str, Any]:
     """Run an instance, or carry it on if the journal knows it."""
     if journal is None and saga.is_plain:
-        data = saga.data if key is None else {**saga.data, "key": key}
-        with span("saga", saga.name, saga.name, data=data) as whole:
-            return await PlainRun(saga, given, key, whole).play()
+        return await PlainRun(saga, given, key).play()
     context, log = await _recall(saga, given, key, journal)
     return await _live(saga, context, log)
 

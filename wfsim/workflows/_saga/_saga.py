@@ -16,6 +16,7 @@ from wfsim.workflows._saga import _options as options
 from wfsim.workflows._saga._laws import check_against, check_step
 from wfsim.workflows._saga._lives import resume, start, undo
 from wfsim.workflows._saga._nested import Nested
+from wfsim.workflows._saga._plain import PlainRun
 from wfsim.workflows._saga._step import Step
 from wfsim.workflows._signature import takes
 
@@ -88,6 +89,7 @@ class Saga:
         self._befores: dict[str, frozenset[str]] = {}
         self._described = Plain.of({"steps": []})
         self._is_plain = journal is None and self.timeout_s is None
+        self.asks_policies = False
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -240,6 +242,7 @@ class Saga:
         self._steps = (*self._steps, step)
         self._described = Plain.of({"steps": [*self._described["steps"], step.describe()]})
         self._is_plain = self._is_plain and step.is_plain
+        self.asks_policies = self.asks_policies or step.asks_policy
         return self
 
     def _name(self, given: str | None, forward: Callable[..., Any] | None) -> str:
@@ -280,7 +283,10 @@ class Saga:
         is not run again: its results are given once more, or SagaFailed is raised.
         """
         self._check_ready()
-        return await start(self, given, self._key_of(given, key), self.journal)
+        name = None if key is None and self._key is None and self._is_plain else self._key_of(given, key)
+        if self._is_plain:
+            return await PlainRun(self, given, name).play()
+        return await start(self, given, name, self.journal)
 
     async def resume(self, key: object) -> dict[str, Any]:
         """Carry on the instance of this name, with the input that the journal holds, to its end.
