@@ -25,6 +25,7 @@ class Work:
         size: how many sagas or jobs one round runs; `quick_size` with `--quick`.
         contenders: by name; "simpy" among them is what the others are measured against.
         check: raises AssertionError when the figures of the baseline itself are not plausible.
+        exact: whether all contenders compute the very same; else each draws its own chance, and `check` judges all.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Work:
     quick_size: int
     contenders: dict[str, Contender]
     check: Callable[[Figures], None]
+    exact: bool = True
 
 
 def assert_same(figures: Figures, expected: Figures, who: str) -> None:
