@@ -35,8 +35,10 @@ class AtPoint:
     error: BaseException | None
     asked: list[FaultPoint] = field(default_factory=list)
 
-    def watches(self, _name):
-        return {"call", "reply", "between write and fsync"}
+    def decider(self, point, kind, design, name, /):
+        return lambda attempt, process, now: self.ask(
+            FaultPoint(point, kind, design, name, attempt, process, now)
+        )
 
     def ask(self, at):
         self.asked.append(at)

@@ -164,25 +164,28 @@ def test_probability_outside_a_simulation_is_refused():
         Rules([fail(probability=0.5)]).ask(at())
 
 
-def test_places_that_no_rule_speaks_of_are_not_watched():
-    """The kernel asks only at the points that `watches` names, and rules are read once for each name."""
+def test_places_that_no_rule_speaks_of_have_no_decider():
+    """The kernel asks only where a rule could strike; who decides there is looked up once."""
     rules = Rules([fail("charge"), lose_reply("ch*"), delay("ship", "1s", point="b*")])
-    assert [point in rules.watches("charge") for point in ("call", "reply", "before")] == [True, True, False]
-    assert [point in rules.watches("chat") for point in ("call", "reply")] == [False, True]
-    assert [point in rules.watches("ship") for point in ("call", "before", "between")] == [False, True, True]
-    assert not rules.watches("other")
-    rules.heal()
-    assert not rules.watches("charge")
+
+    def watched(point, name):
+        return rules.decider(point, "forward", "checkout", name) is not None
+
+    assert [watched(point, "charge") for point in ("call", "reply", "before")] == [True, True, False]
+    assert [watched(point, "chat") for point in ("call", "reply")] == [False, True]
+    assert [watched(point, "ship") for point in ("call", "before", "between")] == [False, True, True]
+    assert not watched("call", "other")
 
 
-def test_a_place_is_compared_with_the_rules_once(monkeypatch):
-    """However often a place is passed, only counts, times and chance are judged again."""
-    rules = Rules([fail(f"step-{number}") for number in range(50)])
-    assert rules.ask(at("other")) is None
-    asked = []
-    monkeypatch.setattr(Rule, "fits_place", lambda *_: asked.append("fits_place"))
-    assert rules.ask(at("other")) is None
-    assert asked == []
+def test_a_decider_that_was_given_heals_too():
+    """Whoever keeps a decider gets no fault from it once the nemesis has healed."""
+    rules = Rules([fail("charge"), fail("charge", probability=0.5)])
+    alone, both = Rules([fail("charge")]), rules
+    deciders = [one.decider("call", "forward", "checkout", "charge") for one in (alone, both)]
+    assert [decide(1, "main", 0) is not None for decide in deciders] == [True, True]
+    alone.heal()
+    both.heal()
+    assert [decide(1, "main", 0) for decide in deciders] == [None, None]
 
 
 # -- rules are data --

@@ -30,13 +30,13 @@ Record: TypeAlias = tuple[
     "dict[str, Any] | None",
 ]
 
-WIDTH: Final = 10
+WIDTH: Final = 8
 """How many places a recorder's entry takes.
 
-An entry is written far more often than read, so it is ten values in one flat list: "invoke" or "event", then
-time, kind, design, name, process, attempt, parent, cause and data; or, for an end, its type, its time, five
-times nothing, the index of the beginning, cause and data. An object for each entry would cost twice as much to
-make, and the garbage collector would look at all of them.
+An entry is written far more often than read, so it is eight values in one flat list: "invoke" or "event", the
+time, a tuple of kind, design and name, then process, attempt, parent, cause and data; or, for an end, its type,
+its time, None, None, the index of the beginning, None, cause and data. An object for each entry would cost twice
+as much to make, and the garbage collector would look at all of them.
 """
 
 
@@ -117,14 +117,12 @@ def make_records(entries: Sequence[Any]) -> list[Record]:
     """Spell out what a recorder wrote."""
     records: list[Record] = []
     columns = [entries[place::WIDTH] for place in range(WIDTH)]
-    for word, now, kind, design, name, process, attempt, parent, cause, data in zip(*columns, strict=True):
-        index = len(records)
-        if kind is None:
-            begun = records[parent]
-            records.append((index, now, word, *begun[3:9], cause, parent, data))
+    for index, (word, now, who, process, attempt, parent, cause, data) in enumerate(
+        zip(*columns, strict=True)
+    ):
+        if who is None:
+            records.append((index, now, word, *records[attempt][3:9], cause, attempt, data))
         else:
             begins: OpType = "info" if word == "event" else "invoke"
-            records.append(
-                (index, now, begins, kind, design, name, process, attempt, parent, cause, None, data)
-            )
+            records.append((index, now, begins, *who, process, attempt, parent, cause, None, data))
     return records

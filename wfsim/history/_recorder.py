@@ -49,7 +49,7 @@ class Recorder:
         """Record that an operation begins."""
         entries = self.entries
         plain = plain_data(data) if data else None
-        entries += ("invoke", self._now_ns(), kind, design, name, process, attempt, parent, cause, plain)
+        entries += ("invoke", self._now_ns(), (kind, design, name), process, attempt, parent, cause, plain)
         return len(entries) // WIDTH - 1
 
     def complete(
@@ -62,7 +62,7 @@ class Recorder:
         """Record that the operation begun at ``invoke`` ended; the rest is as it was at its beginning."""
         entries = self.entries
         plain = plain_data(data) if data else None
-        entries += (type, self._now_ns(), None, None, None, None, None, invoke, cause, plain)
+        entries += (type, self._now_ns(), None, None, invoke, None, cause, plain)
         return len(entries) // WIDTH - 1
 
     def event(
@@ -79,7 +79,7 @@ class Recorder:
         """Record a bare fact (type ``info``): something happened that is no call."""
         entries = self.entries
         plain = plain_data(data) if data else None
-        entries += ("event", self._now_ns(), kind, design, name, process, attempt, parent, cause, plain)
+        entries += ("event", self._now_ns(), (kind, design, name), process, attempt, parent, cause, plain)
         return len(entries) // WIDTH - 1
 
     def mute(self) -> None:

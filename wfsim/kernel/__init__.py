@@ -8,22 +8,12 @@ It knows no workflow. `Simulation` runs a function in a world of its own; `perfo
 from __future__ import annotations
 
 from wfsim.kernel._ambient import current, running_loop
+from wfsim.kernel._cause import cause_of
 from wfsim.kernel._distributions import Distribution, constant, empirical, exponential, lognormal, uniform
 from wfsim.kernel._environment import Environment
+from wfsim.kernel._faultpoint import Decide, Fault, FaultPoint, Nemesis, fault_point
 from wfsim.kernel._loop import VirtualLoop
-from wfsim.kernel._operation import (
-    AfterFailure,
-    Fault,
-    FaultPoint,
-    Nemesis,
-    call,
-    cause_of,
-    effect,
-    event,
-    fault_point,
-    perform,
-    span,
-)
+from wfsim.kernel._operation import AfterFailure, call, effect, event, perform, span
 from wfsim.kernel._process import Process, crash, start_process
 from wfsim.kernel._simulation import Bounds, Outcome, Simulation
 from wfsim.kernel._streams import Stream
@@ -35,6 +25,7 @@ __all__ = [
     "PARKED",
     "AfterFailure",
     "Bounds",
+    "Decide",
     "Distribution",
     "Environment",
     "Fault",

@@ -8,66 +8,32 @@ names what led to what. Outside a simulation all of this does nothing.
 from __future__ import annotations
 
 import asyncio
-from contextvars import ContextVar
 from inspect import isawaitable, iscoroutinefunction
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from wfsim.errors import ReplyLost
 from wfsim.history import WIDTH, describe_error, plain_data
 from wfsim.kernel._ambient import current, process_name
+from wfsim.kernel._cause import PARENT, cause_of, mark
+from wfsim.kernel._faultpoint import strike
 from wfsim.kernel._tasks import sleep
 from wfsim.units import NS_PER_SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from types import TracebackType
 
+    from wfsim.kernel._environment import Environment
     from wfsim.kernel._simulation import Simulation
+
+# Where an operation belongs: simulation, its clock and what it recorded, process, the enclosing operation, and
+# whether code that does not belong to that operation may follow at once.
+Where: TypeAlias = "tuple[Simulation, Environment, list[Any], str, int | None, bool]"
 
 # After these nobody knows whether the effect happened; of a lost reply the nemesis knows that it did.
 _UNKNOWN = (asyncio.CancelledError, TimeoutError)
 _MANY = 10_000
-_PARENT: ContextVar[int | None] = ContextVar("wfsim_parent", default=None)
-
-
-class FaultPoint(NamedTuple):
-    """A place where a fault may strike: "call" or "reply" of an operation, or one that the user named."""
-
-    point: str
-    kind: str
-    design: str
-    name: str
-    attempt: int
-    process: str
-    time_ns: int
-
-
-class Fault(Protocol):
-    """A kind of fault. The kernel records it, then lets it strike."""
-
-    @property
-    def kind(self) -> str:
-        """The fault's word in scenario files and in the history: "fail", "delay", ..."""
-
-    def describe(self) -> Mapping[str, Any]:
-        """The fault as data, for the history."""
-
-    async def strike(self, simulation: Simulation, at: FaultPoint) -> None:
-        """Do it: raise, wait, crash; return to let the operation go on."""
-
-
-class Nemesis(Protocol):
-    """Who decides which fault strikes where."""
-
-    def watches(self, name: str) -> Collection[str]:
-        """The points of the operations of this name at which a fault could strike: all others pass unasked."""
-
-    def ask(self, at: FaultPoint) -> Fault | None:
-        """The fault that strikes at this point now, None to let it pass."""
-
-    def heal(self) -> None:
-        """Stop: no fault strikes from now on."""
 
 
 async def call(fn: Callable[..., Any], *args: Any) -> Any:
@@ -99,18 +65,6 @@ def _is_async(fn: Callable[..., Any], known: dict[Any, bool]) -> bool:
     return found
 
 
-def cause_of(error: BaseException) -> int | None:
-    """The index of the operation that recorded `error` last, None if none did."""
-    return getattr(error, "__wfsim_op__", None)
-
-
-def _mark(error: BaseException, index: int) -> None:
-    try:  # noqa: SIM105  (suppress() takes four times as long)
-        error.__wfsim_op__ = index  # type: ignore[attr-defined]
-    except AttributeError:
-        pass  # an exception with slots: its cause is then its own operation
-
-
 class span:  # noqa: N801  (used as a verb: `with span(...)`)
     """An operation that encloses others: `with span("saga", "checkout", "checkout") as it: ...`.
 
@@ -118,7 +72,7 @@ class span:  # noqa: N801  (used as a verb: `with span(...)`)
     where the outcome is not known: cancelled, timed out, or the reply lost.
     """
 
-    __slots__ = ("_args", "_before", "_process", "_simulation", "cause", "data", "index")
+    __slots__ = ("_attempt", "_before", "_begun", "_where", "_who", "cause", "data", "index")
 
     def __init__(
         self,
@@ -130,55 +84,54 @@ class span:  # noqa: N801  (used as a verb: `with span(...)`)
         cause: int | None = None,
         data: Mapping[str, Any] | None = None,
     ) -> None:
-        self._args = (kind, design, name, attempt, cause, data)
-        self._simulation: Simulation | None = None
+        self._who = (kind, design, name)
+        self._attempt = attempt
+        self._begun = (cause, data)
+        self._where: Where | None = None
         self.index: int | None = None
         self.cause: int | None = None
         self.data: dict[str, Any] | None = None
 
     def __enter__(self) -> Self:
-        simulation = self._simulation = current()
+        simulation = current()
         if simulation is not None:
-            kind, design, name, attempt, cause, data = self._args
-            entries, now_ns = simulation.recorder.entries, simulation.environment._now
-            process = self._process = process_name()
-            parent = self._before = _PARENT.get()
+            cause, data = self._begun
+            clock, entries, process = simulation.environment, simulation.recorder.entries, process_name()
+            parent = self._before = PARENT.get()
             index = self.index = len(entries) // WIDTH
             plain = plain_data(data) if data else None
-            entries += ("invoke", now_ns, kind, design, name, process, attempt, parent, cause, plain)
-            _PARENT.set(index)
+            entries += ("invoke", clock._now, self._who, process, self._attempt, parent, cause, plain)
+            self._where = (simulation, clock, entries, process, index, False)
+            PARENT.set(index)
         return self
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: TracebackType | None) -> None:
-        simulation = self._simulation
-        if simulation is None or isinstance(error, GeneratorExit):
+        where = self._where
+        if where is None or isinstance(error, GeneratorExit):
             return
-        assert self.index is not None  # noqa: S101
-        _PARENT.set(self._before)
+        simulation, clock, entries, _, index, _ = where
+        PARENT.set(self._before)
         if error is None:
-            simulation.recorder.complete("ok", self.index, self.cause, self.data)
+            plain = plain_data(self.data) if self.data else None
+            entries += ("ok", clock._now, None, None, index, None, self.cause, plain)
         else:
-            _record_failure(simulation, self.index, error, self.cause, self.data)
+            _record_failure(simulation, index, error, self.cause, self.data)  # type: ignore[arg-type]
 
     def perform(
         self,
-        kind: str,
-        name: str,
+        who: tuple[str, str, str],
         fn: Callable[..., Any],
         args: tuple[Any, ...] = (),
-        cause: int | None = None,
         after_failure: AfterFailure | None = None,
     ) -> Coroutine[Any, Any, Any]:
-        """Do what the function `perform` does, inside this span, where no other code runs meanwhile.
+        """Do what the function `perform` does, inside this span; `who` is the kind, the design and the name.
 
         It is cheaper, since where it belongs is known. Between two such calls the span's own code must record
         nothing by `event` or `effect`: what it recorded would seem to belong to the first.
         """
-        simulation, design = self._simulation, self._args[1]
-        if simulation is None:
-            return _in_earnest(design, name, fn, args, 1, after_failure)
-        where = (simulation, self._process, self.index, False)
-        return _recorded(where, (kind, design, name), fn, args, 1, cause, None, after_failure)
+        if self._where is None:
+            return _in_earnest(who, fn, args, 1, after_failure)
+        return _recorded(self._where, who, fn, args, 1, None, None, after_failure)
 
 
 class AfterFailure(Protocol):
@@ -219,14 +172,15 @@ def perform(
     """
     simulation = current()
     if simulation is None:
-        return _in_earnest(design, name, fn, args, attempt, after_failure)
+        return _in_earnest((kind, design, name), fn, args, attempt, after_failure)
     plain = plain_data(data) if data else None
-    where = (simulation, process_name(), _PARENT.get(), True)
+    clock, entries = simulation.environment, simulation.recorder.entries
+    where = (simulation, clock, entries, process_name(), PARENT.get(), True)
     return _recorded(where, (kind, design, name), fn, args, attempt, cause, plain, after_failure)
 
 
 async def _recorded(  # noqa: C901  (see below)
-    where: tuple[Simulation, str, int | None, bool],
+    where: Where,
     who: tuple[str, str, str],
     fn: Callable[..., Any],
     args: tuple[Any, ...],
@@ -237,35 +191,37 @@ async def _recorded(  # noqa: C901  (see below)
 ) -> Any:
     # One coroutine, with the recorder's and the call's own code in it: every step of every design passes
     # here, and is resumed through here each time it has waited.
-    kind, design, name = who
-    simulation, process, parent, alone = where
-    clock, entries, nemesis = simulation.environment, simulation.recorder.entries, simulation.nemesis
-    watched = () if nemesis is None else nemesis.watches(name)
-    awaited = _is_async(fn, simulation.coroutine_functions)
+    simulation, clock, entries, process, parent, alone = where
+    watch = simulation.watch
+    before_call, before_reply = (None, None) if watch is None else watch.of_call(who)
+    known = simulation.coroutine_functions
+    awaited = known.get(fn) if fn.__class__ is FunctionType else None
+    if awaited is None:
+        awaited = _is_async(fn, known)
     waited_ns = 0
     while True:
         index = len(entries) // WIDTH
-        entries += ("invoke", clock._now, kind, design, name, process, attempt, parent, cause, data)
-        _PARENT.set(index)
+        entries += ("invoke", clock._now, who, process, attempt, parent, cause, data)
+        PARENT.set(index)
         try:
-            if watched and "call" in watched:
-                await _pass(simulation, "call", kind, design, name, attempt)
+            if before_call is not None and (fault := before_call(attempt, process, clock._now)) is not None:
+                await strike(simulation, fault, "call", who, attempt, process)
             value = await (fn(*args) if awaited else _call_blocking(fn, args))
-            if watched and "reply" in watched:
-                await _pass(simulation, "reply", kind, design, name, attempt)
+            if before_reply is not None and (fault := before_reply(attempt, process, clock._now)) is not None:
+                await strike(simulation, fault, "reply", who, attempt, process)
         except GeneratorExit:  # nobody waits for it any more, and its context may be gone
             raise
         except BaseException as error:
-            _PARENT.set(parent)
+            PARENT.set(parent)
             cause = _record_failure(simulation, index, error)
             if after_failure is None or not isinstance(error, Exception):
                 raise
-            waited_ns = after_failure(error, attempt, waited_ns, design, name, cause)
+            waited_ns = after_failure(error, attempt, waited_ns, who[1], who[2], cause)
         else:
             if alone:
-                _PARENT.set(parent)
+                PARENT.set(parent)
             told = None if value is None else plain_data({"value": value})
-            entries += ("ok", clock._now, None, None, None, None, None, index, None, told)
+            entries += ("ok", clock._now, None, None, index, None, None, told)
             return value
         await sleep(waited_ns / NS_PER_SECOND)
         attempt += 1
@@ -289,14 +245,13 @@ def _record_failure(
     entries = simulation.recorder.entries
     end = len(entries) // WIDTH
     cause = cause_of(error) if cause is None else cause
-    entries += (outcome, simulation.environment._now, None, None, None, None, None, index, cause, told)
-    _mark(error, end)
+    entries += (outcome, simulation.environment._now, None, None, index, None, cause, told)
+    mark(error, end)
     return end
 
 
 async def _in_earnest(
-    design: str,
-    name: str,
+    who: tuple[str, str, str],
     fn: Callable[..., Any],
     args: tuple[Any, ...],
     attempt: int,
@@ -310,51 +265,9 @@ async def _in_earnest(
         except Exception as error:
             if after_failure is None:
                 raise
-            waited_ns = after_failure(error, attempt, waited_ns, design, name, None)
+            waited_ns = after_failure(error, attempt, waited_ns, who[1], who[2], None)
         await sleep(waited_ns / NS_PER_SECOND)
         attempt += 1
-
-
-async def _pass(
-    simulation: Simulation, point: str, kind: str, design: str, name: str, attempt: int
-) -> Fault | None:
-    at = FaultPoint(point, kind, design, name, attempt, process_name(), simulation.now_ns)
-    fault = simulation.nemesis.ask(at)  # type: ignore[union-attr]
-    if fault is None:
-        return None
-    parent = _PARENT.get()
-    index = simulation.recorder.event(
-        "fault",
-        design,
-        fault.kind,
-        at.process,
-        attempt,
-        parent,
-        parent,
-        {"point": point, "on": kind, "step": name, **fault.describe()},
-    )
-    try:
-        await fault.strike(simulation, at)
-    except BaseException as error:
-        _mark(error, index)
-        raise
-    return fault
-
-
-async def fault_point(
-    point: str, *, kind: str = "", design: str = "", name: str = "", attempt: int = 1
-) -> Fault | None:
-    """Declare a place where a fault may strike, in a primitive or in your own code.
-
-    Give the fault that struck, None if none did. Most faults have done all they do by then (raised, waited,
-    crashed); some, such as one that duplicates a message, only the code at the fault point can carry out.
-
-    The idea is FoundationDB's BUGGIFY. Outside a simulation, and in one without faults, it does nothing.
-    """
-    simulation = current()
-    if simulation is None or simulation.nemesis is None or point not in simulation.nemesis.watches(name):
-        return None
-    return await _pass(simulation, point, kind, design, name, attempt)
 
 
 def event(
@@ -372,7 +285,7 @@ def event(
         return None
     entries, now_ns = simulation.recorder.entries, simulation.environment._now
     plain = plain_data(data) if data else None
-    entries += ("event", now_ns, kind, design, name, process_name(), attempt, _PARENT.get(), cause, plain)
+    entries += ("event", now_ns, (kind, design, name), process_name(), attempt, PARENT.get(), cause, plain)
     return len(entries) // WIDTH - 1
 
 
@@ -382,4 +295,4 @@ def effect(name: str, key: object = None, **data: Any) -> None:
     Checkers such as `effect_at_most_once` judge these, and not what the orchestrator believes. `key` tells
     one effect from another of the same name (an order's number, an idempotency key).
     """
-    event("effect", name, cause=_PARENT.get(), data={"key": key, **data})
+    event("effect", name, cause=PARENT.get(), data={"key": key, **data})

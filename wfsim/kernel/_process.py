@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import DesignError, ProcessCrashed
 from wfsim.kernel._ambient import PROCESS, current
-from wfsim.kernel._operation import _PARENT, call
+from wfsim.kernel._cause import PARENT
+from wfsim.kernel._operation import call
 from wfsim.kernel._tasks import PARKED, park
 from wfsim.units import NS_PER_SECOND
 
@@ -73,7 +74,7 @@ class Process:
         self.alive = True
         context = copy_context()
         context.run(PROCESS.set, self)
-        context.run(_PARENT.set, None)
+        context.run(PARENT.set, None)
         if self.incarnation > 1:
             self._simulation.recorder.event(
                 "process", "", "restart", self.name, data={"incarnation": self.incarnation}
@@ -106,7 +107,7 @@ class Process:
             "",
             "crash",
             self.name,
-            cause=_PARENT.get(),
+            cause=PARENT.get(),
             data={"incarnation": self.incarnation, "restart_after_ns": pause_ns},
         )
         _kill(simulation, self)

@@ -23,6 +23,7 @@ from wfsim.history import Recorder
 from wfsim.kernel import _ambient
 from wfsim.kernel._blocking import Bridge
 from wfsim.kernel._environment import Environment
+from wfsim.kernel._faultpoint import Watch
 from wfsim.kernel._loop import Enter, VirtualLoop
 from wfsim.kernel._patched_asyncio import cancel_all_tasks, virtual_asyncio
 from wfsim.kernel._process import Process, launch
@@ -34,7 +35,7 @@ from wfsim.units import NS_PER_SECOND
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from wfsim.kernel._operation import Nemesis
+    from wfsim.kernel._faultpoint import Nemesis
     from wfsim.kernel._tasks import Driven
 
 _YEAR_NS = 365 * 86_400 * NS_PER_SECOND
@@ -105,6 +106,7 @@ class Simulation:
         self.seed = seed
         self.start = _date(start)
         self.nemesis = nemesis
+        self.watch = None if nemesis is None else Watch(nemesis)
         self.environment = Environment(
             time_bound_ns=bounds.time_ns, step_bound=bounds.steps, stalled_bound=bounds.stalled_steps
         )

@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 from wfsim.kernel import _patching
 from wfsim.kernel import _switchboard as at
 from wfsim.kernel._ambient import PROCESS
-from wfsim.kernel._operation import _PARENT
+from wfsim.kernel._cause import PARENT
 from wfsim.kernel._switchboard import nanoseconds
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class _Real:
 def fresh_context() -> Context:
     """A new thread's context: empty, as the standard library has it, but for the kernel's own variables."""
     context = Context()
-    context.run(_inherit, PROCESS.get(None), _PARENT.get())
+    context.run(_inherit, PROCESS.get(None), PARENT.get())
     return context
 
 
@@ -59,7 +59,7 @@ def _inherit(process: Any, parent: int | None) -> None:
     if process is not None:
         PROCESS.set(process)
     if parent is not None:
-        _PARENT.set(parent)
+        PARENT.set(parent)
 
 
 # -- sleeping

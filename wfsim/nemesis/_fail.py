@@ -30,6 +30,7 @@ class Fail:
 
     error: ErrorLike = field(default=InjectedFault, compare=False)
     _described: str = field(init=False, repr=False)  # what makes two of them equal
+    _data: dict[str, Any] = field(init=False, repr=False, compare=False)
     kind: ClassVar[str] = "fail"
     point: ClassVar[str] = "call"
 
@@ -38,17 +39,19 @@ class Fail:
         if isinstance(error, Exception):
             # The user's own may be raised elsewhere, and changed.
             object.__setattr__(self, "error", _copy(error))
-        example = self._make("a step")
+        example = self.error_at("a step")
         described: dict[str, Any] = {"kind": self.kind, "error": _type_name(type(example))}
         if not isinstance(error, type) and example.args:
             described["args"] = _plain_args(example)
         object.__setattr__(self, "_described", json.dumps(described))
+        object.__setattr__(self, "_data", described)
 
-    def _make(self, step: str) -> Exception:
+    def error_at(self, step: str) -> Exception:
+        """Make the error for a step of this name."""
         error: Any = self.error
-        if isinstance(error, type) and issubclass(error, Exception):
+        if isinstance(error, type):
             return _instance(error, f"injected into {step}")
-        made = error() if callable(error) and not isinstance(error, type) else error
+        made = error() if callable(error) else error
         if not isinstance(made, Exception):
             raise DesignError(
                 f"error={error!r} of a fault must be an exception, its type, or a function that makes one"
@@ -57,12 +60,11 @@ class Fail:
 
     def describe(self) -> dict[str, Any]:
         """Give the fault as plain data: the name of the error's type and its arguments."""
-        data: dict[str, Any] = json.loads(self._described)
-        return data
+        return dict(self._data)
 
     async def strike(self, simulation: Simulation, at: FaultPoint) -> None:  # noqa: ARG002
         """Raise the error."""
-        raise self._make(at.name)
+        raise self.error_at(at.name)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -27,9 +27,13 @@ class LoseReply:
         """Give the fault as plain data."""
         return {"kind": self.kind}
 
+    def error_at(self, step: str) -> ReplyLost:
+        """Make the error for a step of this name."""
+        return ReplyLost(f"the reply of {step!r} was lost; whether it took effect is unknown to the caller")
+
     async def strike(self, simulation: Simulation, at: FaultPoint) -> None:  # noqa: ARG002
         """Raise ReplyLost in place of the value."""
-        raise ReplyLost(f"the reply of {at.name!r} was lost; whether it took effect is unknown to the caller")
+        raise self.error_at(at.name)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -87,19 +87,18 @@ class Rule:
         after = 0 if self.after is None else parse_duration(self.after)
         return after, float("inf") if self.before is None else parse_duration(self.before)
 
-    def speaks_of(self, step: str) -> bool:
-        """Tell whether the rule can concern a step of this name."""
-        return _fits(self.step, step)
-
-    def fits_place(self, at: FaultPoint) -> bool:
-        """Tell whether this is a place the rule speaks of, whatever the time and the attempt."""
+    def fits_place(self, point: str, kind: str, design: str, name: str) -> bool:
+        """Tell whether this is a place the rule speaks of, whatever the process, the time and the attempt."""
         return (
-            self.speaks_of(at.name)
-            and _fits(self.design, at.design)
-            and _fits(self.point or self.fault.point, at.point)
-            and _fits(self.process, at.process)
-            and (at.kind != "compensate" if self.on is None else fnmatchcase(at.kind, self.on))
+            _fits(self.step, name)
+            and _fits(self.design, design)
+            and _fits(self.point or self.fault.point, point)
+            and (kind != "compensate" if self.on is None else fnmatchcase(kind, self.on))
         )
+
+    def fits_process(self, process: str) -> bool:
+        """Tell whether the rule speaks of this process."""
+        return _fits(self.process, process)
 
     def describe(self) -> dict[str, Any]:
         """Give the rule as plain data, without what is not set. ``Rule.from_dict`` makes it again."""

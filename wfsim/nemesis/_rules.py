@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, cast
 
 from wfsim.errors import DesignError
 from wfsim.kernel import current
 from wfsim.nemesis._rule import Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from wfsim.kernel import FaultPoint, Stream
+    from wfsim.kernel import Decide, FaultPoint
     from wfsim.nemesis._rule import RuleFault
-
-_GLOB: Final = re.compile(r"[*?\[]")
 
 
 class Rules:
@@ -34,43 +30,35 @@ class Rules:
                     f"{rule!r} is no rule; write for example fail('charge') or Rule(Hang(), step='charge')"
                 )
         self._armed = [_Armed(rule, index) for index, rule in enumerate(self.rules)]
-        # Filled as places are met, so that most points cost one look-up.
-        self._watched: dict[str, tuple[str, ...]] = {}
-        self._at: dict[tuple[str, ...], tuple[_Armed, ...]] = {}
-        self._healed = False
 
-    def watches(self, name: str) -> tuple[str, ...]:
-        """Give the points of the operations of this name at which a rule of this run could strike."""
-        watched = self._watched.get(name)
-        if watched is None:
-            rules = () if self._healed else [one.rule for one in self._armed if one.rule.speaks_of(name)]
-            points = tuple(dict.fromkeys(rule.point or rule.fault.point for rule in rules))
-            watched = self._watched[name] = _Points(points) if _GLOB.search("".join(points)) else points
-        return watched
+    def decider(self, point: str, kind: str, design: str, name: str, /) -> Decide | None:
+        """Give who decides at this place: the rules that fit it, in their order; None if there is none."""
+        armed = [one for one in self._armed if one.rule.fits_place(point, kind, design, name)]
+        if len(armed) <= 1:
+            return armed[0].decide if armed else None
+
+        def decide(attempt: int, process: str, time_ns: int, /) -> RuleFault | None:
+            for number, one in enumerate(armed):
+                fault = one.decide(attempt, process, time_ns)
+                if fault is not None:
+                    for other in armed[number + 1 :]:
+                        other.matched += other.rule.fits_process(process)
+                    return fault
+            return None
+
+        return decide
 
     def ask(self, at: FaultPoint) -> RuleFault | None:
-        """Give the fault that strikes at this point, or None."""
-        place = (at.point, at.kind, at.design, at.name, at.process)
-        armed = self._at.get(place)
-        if armed is None:
-            armed = self._arm(place, at)
-        for number, one in enumerate(armed):
-            if one.strikes(at):
-                for other in armed[number + 1 :]:
-                    other.matched += 1
-                return one.rule.fault
-        return None
-
-    def _arm(self, place: tuple[str, ...], at: FaultPoint) -> tuple[_Armed, ...]:
-        found = () if self._healed else tuple(one for one in self._armed if one.rule.fits_place(at))
-        self._at[place] = found
-        return found
+        """Give the fault that strikes at this point, or None: the same, asked for one point alone."""
+        decide = self.decider(at.point, at.kind, at.design, at.name)
+        if decide is None:
+            return None
+        return cast("RuleFault | None", decide(at.attempt, at.process, at.time_ns))
 
     def heal(self) -> None:
         """Strike no more: from here on the system gets the chance to settle."""
-        self._healed = True
-        self._watched.clear()
-        self._at.clear()
+        for one in self._armed:
+            one.healed = one.is_bounded = True
 
     @property
     def matched(self) -> tuple[int, ...]:
@@ -93,49 +81,63 @@ class Rules:
         return f"<Rules: {len(self.rules)}, struck {sum(self.struck)} times>"
 
 
-class _Points(tuple[str, ...]):
-    """The points that fit one of these patterns."""
-
-    __slots__ = ()
-
-    def __contains__(self, point: object) -> bool:
-        return any(fnmatchcase(str(point), pattern) for pattern in self)
-
-
 class _Armed:
     """A rule in a run, and what it has done so far."""
 
-    __slots__ = ("_after_ns", "_attempts", "_before_ns", "_index", "_stream", "matched", "rule", "struck")
+    __slots__ = (
+        "_fault",
+        "_name",
+        "_probability",
+        "_random",
+        "healed",
+        "is_bounded",
+        "matched",
+        "rule",
+        "struck",
+    )
 
     def __init__(self, rule: Rule, index: int) -> None:
         self.rule = rule
         self.matched = 0
         self.struck = 0
-        self._index = index
-        self._after_ns, self._before_ns = rule.window_ns
-        self._attempts = (rule.attempt,) if isinstance(rule.attempt, int) else rule.attempt
-        self._stream: Stream | None = None
+        self.healed = False
+        self._fault = rule.fault
+        limits = (rule.attempt, rule.after, rule.before, rule.count, rule.process)
+        self.is_bounded = any(limit is not None for limit in limits)
+        self._probability = rule.probability
+        self._name = f"nemesis/{index}"
+        self._random: Callable[[], float] | None = self._first_draw if rule.probability < 1 else None
 
-    def strikes(self, at: FaultPoint) -> bool:
-        """Tell whether the rule, which fits the place, strikes there this time."""
-        rule = self.rule
-        self.matched += 1
-        if (
-            (self._attempts is not None and at.attempt not in self._attempts)
-            or not self._after_ns <= at.time_ns < self._before_ns
-            or (rule.count is not None and self.struck >= rule.count)
-            or (rule.probability < 1 and self._draw() >= rule.probability)
-        ):
-            return False
+    def decide(self, attempt: int, process: str, time_ns: int, /) -> RuleFault | None:
+        """Give the fault if the rule, which fits the place, strikes there this time."""
+        if self.is_bounded:
+            if not self._is_due(attempt, process, time_ns):
+                return None
+        else:
+            self.matched += 1
+        if self._random is not None and self._random() >= self._probability:
+            return None
         self.struck += 1
-        return True
+        return self._fault
 
-    def _draw(self) -> float:
-        if self._stream is None:
-            simulation = current()
-            if simulation is None:
-                raise DesignError(
-                    "a fault with a probability draws from a simulation; outside of one there is no chance"
-                )
-            self._stream = simulation.stream(f"nemesis/{self._index}")
-        return self._stream.random()
+    def _is_due(self, attempt: int, process: str, time_ns: int) -> bool:
+        rule = self.rule
+        if self.healed or not rule.fits_process(process):
+            return False
+        self.matched += 1
+        attempts = (rule.attempt,) if isinstance(rule.attempt, int) else rule.attempt
+        after_ns, before_ns = rule.window_ns
+        return (
+            (attempts is None or attempt in attempts)
+            and after_ns <= time_ns < before_ns
+            and (rule.count is None or self.struck < rule.count)
+        )
+
+    def _first_draw(self) -> float:
+        simulation = current()
+        if simulation is None:
+            raise DesignError(
+                "a fault with a probability draws from a simulation; outside of one there is no chance"
+            )
+        self._random = simulation.stream(self._name).random
+        return self._random()

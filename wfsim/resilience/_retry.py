@@ -171,10 +171,10 @@ class Retry:
                 if attempt <= len(self._first_ns)
                 else self.delay_ns_after(attempt, waited_ns, functools.partial(_draw, design, name))
             )
-            data = Plain(policy=self._described, delay_ns=delay_ns)
+            data: dict[str, Any] = {"policy": self._described, "delay_ns": delay_ns}
         else:
             delay_ns = -1
-            data = Plain(policy=self._described, gave_up="attempts" if retryable else "not retryable")
+            data = {"policy": self._described, "gave_up": "attempts" if retryable else "not retryable"}
         event("retry", name, design=design, cause=cause, attempt=attempt, data=data)
         if not retryable:
             raise error

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 async def start(saga: Saga, given: Any, key: str | None, journal: Journal | None) -> dict[str, Any]:
     """Run an instance, or carry it on if the journal knows it."""
     if journal is None and saga.is_plain:
-        return await PlainRun(saga, given, key).play()
+        results: dict[str, Any] = {}
+        data = saga.data if key is None else {**saga.data, "key": key}
+        with span("saga", saga.name, saga.name, data=data) as whole:
+            context = Context(given, results, saga.name, key)
+            return await PlainRun(saga, context, whole, []).play(results)
     context, log = await _recall(saga, given, key, journal)
     return await _live(saga, context, log)
 

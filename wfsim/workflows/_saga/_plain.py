@@ -6,15 +6,16 @@ from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any, Final
 
 from wfsim.errors import CompensationStuck
-from wfsim.kernel import perform, span
+from wfsim.kernel import perform
 from wfsim.workflows._failure import origin_of
 from wfsim.workflows._policy import perform_under
-from wfsim.workflows._saga._context import Context
 from wfsim.workflows._saga._report import tell_way_back
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from wfsim.kernel import span
+    from wfsim.workflows._saga._context import Context
     from wfsim.workflows._saga._saga import Saga
     from wfsim.workflows._saga._step import Step
 
@@ -25,43 +26,28 @@ UNKNOWN: Final = (TimeoutError, CancelledError)
 class PlainRun:
     """One run of a saga: how far it came, and the way back."""
 
-    __slots__ = ("_context", "_done", "_in_doubt", "_key", "_results", "_saga", "_whole")
+    __slots__ = ("_context", "_done", "_in_doubt", "_saga", "_whole")
 
-    _whole: span
-
-    def __init__(self, saga: Saga, given: Any, key: str | None) -> None:
+    def __init__(self, saga: Saga, context: Context, whole: span, done: list[Step]) -> None:
         self._saga = saga
-        self._results: dict[str, Any] = {}
-        self._key = key
-        self._context = Context(given, self._results, saga.name, key)
-        self._done: list[Step] = []
+        self._context = context
+        self._whole = whole
+        self._done = done
         self._in_doubt = False  # whether a try of the step at hand may have taken effect though it failed
 
-    async def play(self) -> dict[str, Any]:
-        saga, results, done, context = self._saga, self._results, self._done, self._context
-        data, args, asks = saga.data, (context,), saga.asks_policies
-        with span("saga", saga.name, saga.name, data=data if self._key is None else self._named()) as whole:
-            self._whole = whole
-            for step in saga.steps:
-                name = context.step = step.name
-                given = args if step.forward_takes_context else ()
-                try:
-                    if asks:
-                        results[name] = await self._ask_policy(step, given)
-                    else:
-                        results[name] = await whole.perform(
-                            "forward", name, step.forward, given, None, step.after_failure
-                        )
-                except (Exception, CancelledError) as error:
-                    await self._turn_back(step, error)
-                    raise
-                done.append(step)
+    async def play(self, results: dict[str, Any]) -> dict[str, Any]:
+        for step in self._saga.steps:
+            self._context.step = step.name
+            args = (self._context,) if step.forward_takes_context else ()
+            try:
+                results[step.name] = await self._forward(step, args)
+            except (Exception, CancelledError) as error:
+                await self.turn_back(step, error)
+                raise
+            self._done.append(step)
         return results
 
-    def _named(self) -> dict[str, Any]:
-        return {**self._saga.data, "key": self._key}
-
-    def _ask_policy(self, step: Step, args: tuple[Any, ...]) -> Awaitable[Any]:
+    def _forward(self, step: Step, args: tuple[Any, ...]) -> Awaitable[Any]:
         if step.compensate_unknown:
             return self._in_view_of_doubt(step, args)
         return perform_under(step.retry, "forward", self._saga.name, step.name, step.forward, args)
@@ -82,7 +68,7 @@ class PlainRun:
 
         return await (attempt(1) if step.retry is None else step.retry.run(attempt, design=design, name=name))
 
-    async def _turn_back(self, failed: Step, error: BaseException) -> None:
+    async def turn_back(self, failed: Step, error: BaseException) -> None:
         """Compensate what was done, the last first. Raise CompensationStuck if something stays undone."""
         self._context.error = error
         if failed.compensate_unknown and self._in_doubt:

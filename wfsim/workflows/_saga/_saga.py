@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from wfsim.errors import DesignError
 from wfsim.history import Plain
+from wfsim.kernel import span
 from wfsim.storage import Journal
 from wfsim.workflows._execute import execute
 from wfsim.workflows._naming import checked_name, did_you_mean, name_of, unique
 from wfsim.workflows._saga import _options as options
+from wfsim.workflows._saga._context import Context
 from wfsim.workflows._saga._laws import check_against, check_step
 from wfsim.workflows._saga._lives import resume, start, undo
 from wfsim.workflows._saga._nested import Nested
@@ -24,12 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Self
 
-    from wfsim.kernel import Nemesis
+    from wfsim.kernel import AfterFailure, Nemesis
     from wfsim.units import Duration
     from wfsim.workflows._policy import Policy
-    from wfsim.workflows._saga._context import Context
     from wfsim.workflows._saga._locks import Claim
 
+_InRow = tuple[
+    str, tuple[str, str, str], "Callable[..., Any]", bool, "AfterFailure | None", Step
+]  # what a run needs of a step
 Recovery = Literal["backward", "forward"]
 
 _RECOVERIES: Final = ("backward", "forward")
@@ -89,7 +93,8 @@ class Saga:
         self._befores: dict[str, frozenset[str]] = {}
         self._described = Plain.of({"steps": []})
         self._is_plain = journal is None and self.timeout_s is None
-        self.asks_policies = False
+        # The steps of a saga that is plain and whose policies only decide what follows a failure, else nothing.
+        self._row: tuple[_InRow, ...] = ()
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -242,8 +247,15 @@ class Saga:
         self._steps = (*self._steps, step)
         self._described = Plain.of({"steps": [*self._described["steps"], step.describe()]})
         self._is_plain = self._is_plain and step.is_plain
-        self.asks_policies = self.asks_policies or step.asks_policy
+        is_first_or_in_row = bool(self._row) or len(self._steps) == 1
+        simple = self._is_plain and self._key is None and not step.asks_policy and is_first_or_in_row
+        self._row = (*self._row, self._in_row(step)) if simple else ()
         return self
+
+    def _in_row(self, step: Step) -> _InRow:
+        after_failure = getattr(step.retry, "after_failure", None)
+        who = ("forward", self.name, step.name)
+        return step.name, who, step.forward, step.forward_takes_context, after_failure, step
 
     def _name(self, given: str | None, forward: Callable[..., Any] | None) -> str:
         taken = [step.name for step in self._steps]
@@ -282,11 +294,25 @@ class Saga:
         ``key`` names the instance. With a journal, an instance that it knows is carried on; one that has ended
         is not run again: its results are given once more, or SagaFailed is raised.
         """
-        self._check_ready()
-        name = None if key is None and self._key is None and self._is_plain else self._key_of(given, key)
-        if self._is_plain:
-            return await PlainRun(self, given, name).play()
-        return await start(self, given, name, self.journal)
+        if not self._row or key is not None:
+            self._check_ready()
+            return await start(self, given, self._key_of(given, key), self.journal)
+        # As most sagas run: here and in one coroutine, because of all that a saga does this is done most.
+        results: dict[str, Any] = {}
+        done: list[Step] = []
+        context = Context(given, results, self.name, None)
+        with span("saga", self.name, self.name, data=self._described) as whole:
+            for name, who, forward, takes_context, after_failure, step in self._row:
+                context.step = name
+                try:
+                    results[name] = await whole.perform(
+                        who, forward, (context,) if takes_context else (), after_failure
+                    )
+                except (Exception, asyncio.CancelledError) as error:
+                    await PlainRun(self, context, whole, done).turn_back(step, error)
+                    raise
+                done.append(step)
+        return results
 
     async def resume(self, key: object) -> dict[str, Any]:
         """Carry on the instance of this name, with the input that the journal holds, to its end.

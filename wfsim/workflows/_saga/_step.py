@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wfsim.kernel import AfterFailure
     from wfsim.workflows._policy import Policy
     from wfsim.workflows._saga._locks import Claim
     from wfsim.workflows._saga._saga import Saga
@@ -40,16 +39,11 @@ class Step:
     reads: tuple[Claim, ...] = ()
     saga: Saga | None = None
     """The saga that this step is, if it is one."""
-    after_failure: AfterFailure | None = field(init=False, compare=False, repr=False)
-    """What its policy decides after a failed try, if that is all the policy does."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "after_failure", getattr(self.retry, "after_failure", None))
 
     @property
     def asks_policy(self) -> bool:
         """Whether each try is made by its policy, or must be watched for doubt."""
-        return self.compensate_unknown or (self.retry is not None and self.after_failure is None)
+        return self.compensate_unknown or not (self.retry is None or hasattr(self.retry, "after_failure"))
 
     @property
     def leaves_no_trace(self) -> bool:

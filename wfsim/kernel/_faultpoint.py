@@ -1,0 +1,151 @@
+"""Fault points: where the nemesis is asked, and how its answer strikes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from wfsim.history import WIDTH, plain_data
+from wfsim.kernel._ambient import current, process_name
+from wfsim.kernel._cause import PARENT, mark
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+
+    from wfsim.kernel._simulation import Simulation
+
+
+class FaultPoint(NamedTuple):
+    """A place where a fault may strike: "call" or "reply" of an operation, or one that the user named."""
+
+    point: str
+    kind: str
+    design: str
+    name: str
+    attempt: int
+    process: str
+    time_ns: int
+
+
+class Fault(Protocol):
+    """A kind of fault. The kernel records it, then lets it strike.
+
+    One that does nothing but raise may have a method `error_at` too, from the name of the operation to the
+    error: then that is all that is asked of it.
+    """
+
+    @property
+    def kind(self) -> str:
+        """The fault's word in scenario files and in the history: "fail", "delay", ..."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """The fault as data, for the history."""
+
+    async def strike(self, simulation: Simulation, at: FaultPoint) -> None:
+        """Do it: raise, wait, crash; return to let the operation go on."""
+
+
+class Decide(Protocol):
+    """Who decides at one place, each time it is passed."""
+
+    def __call__(self, attempt: int, process: str, time_ns: int, /) -> Fault | None:
+        """The fault that strikes now, None to let it pass."""
+
+
+class Nemesis(Protocol):
+    """Who decides which fault strikes where."""
+
+    def decider(self, point: str, kind: str, design: str, name: str, /) -> Decide | None:
+        """Who decides at this place; None if no fault could ever strike there. The kernel asks once a place."""
+
+    def heal(self) -> None:
+        """Stop: no fault strikes from now on, whoever decides."""
+
+
+class Watch:
+    """Who decides at which place of one run: each place is looked up once."""
+
+    __slots__ = ("_deciders", "_described", "_nemesis", "_of_calls")
+
+    def __init__(self, nemesis: Nemesis) -> None:
+        self._nemesis = nemesis
+        self._deciders: dict[tuple[str, ...], Decide | None] = {}
+        self._of_calls: dict[tuple[str, str, str], tuple[Decide | None, Decide | None]] = {}
+        self._described: dict[int, tuple[Fault, dict[str, Any]]] = {}
+
+    def of_call(self, who: tuple[str, str, str]) -> tuple[Decide | None, Decide | None]:
+        """Who decides before the call and before the reply of an operation (kind, design, name)."""
+        found = self._of_calls.get(who)
+        if found is None:
+            found = self._of_calls[who] = self.at("call", *who), self.at("reply", *who)
+        return found
+
+    def at(self, point: str, kind: str, design: str, name: str) -> Decide | None:
+        """Who decides at this place."""
+        place = (point, kind, design, name)
+        if place not in self._deciders:
+            self._deciders[place] = self._nemesis.decider(*place)
+        return self._deciders[place]
+
+    def describe(self, fault: Fault) -> dict[str, Any]:
+        """What a fault says of itself, made plain; it is asked once."""
+        known = self._described.get(id(fault))
+        if known is None:
+            known = self._described[id(fault)] = (fault, plain_data(fault.describe()))
+        return known[1]
+
+
+def strike(
+    simulation: Simulation,
+    fault: Fault,
+    point: str,
+    who: tuple[str, str, str],
+    attempt: int,
+    process: str,
+) -> Awaitable[None]:
+    """Record a fault that strikes an operation (kind, design, name); awaiting the result lets it strike.
+
+    One that only raises does so at once.
+    """
+    kind, design, name = who
+    now_ns, parent, entries = simulation.environment._now, PARENT.get(), simulation.recorder.entries
+    described = simulation.watch.describe(fault)  # type: ignore[union-attr]
+    data = {"point": point, "on": kind, "step": name, **described}
+    entries += ("event", now_ns, ("fault", design, fault.kind), process, attempt, parent, parent, data)
+    index = len(entries) // WIDTH - 1
+    error_at = getattr(fault, "error_at", None)
+    if error_at is None:
+        return _strike(simulation, fault, FaultPoint(point, *who, attempt, process, now_ns), index)
+    error = error_at(name)
+    mark(error, index)
+    raise error
+
+
+async def _strike(simulation: Simulation, fault: Fault, at: FaultPoint, index: int) -> None:
+    try:
+        await fault.strike(simulation, at)
+    except BaseException as error:
+        mark(error, index)
+        raise
+
+
+async def fault_point(
+    point: str, *, kind: str = "", design: str = "", name: str = "", attempt: int = 1
+) -> Fault | None:
+    """Declare a place where a fault may strike, in a primitive or in your own code.
+
+    Give the fault that struck, None if none did. Most faults have done all they do by then (raised, waited,
+    crashed); some, such as one that duplicates a message, only the code at the fault point can carry out.
+
+    The idea is FoundationDB's BUGGIFY. Outside a simulation, and in one without faults, it does nothing.
+    """
+    simulation = current()
+    if simulation is None or simulation.watch is None:
+        return None
+    decide = simulation.watch.at(point, kind, design, name)
+    if decide is None:
+        return None
+    process = process_name()
+    fault = decide(attempt, process, simulation.now_ns)
+    if fault is not None:
+        await strike(simulation, fault, point, (kind, design, name), attempt, process)
+    return fault
