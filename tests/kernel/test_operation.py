@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
 
 from wfsim.errors import ReplyLost
 from wfsim.kernel import FaultPoint, Simulation, call, cause_of, event, fault_point, perform, sleep, span
+from wfsim.nemesis import Rules, fail
 
 
 @dataclass
@@ -216,3 +219,26 @@ def test_concurrent_operations_keep_their_own_parents():
     _, history = run(main)
     flows = {op.name: op.index for op in history if op.kind == "flow" and op.type == "invoke"}
     assert {op.design: op.parent for op in history if op.kind == "step" and op.type == "invoke"} == flows
+
+
+def test_a_failure_leaves_no_garbage():
+    """What failed, by a fault or by itself, is freed at once: nothing is left that only the collector finds."""
+
+    def garbage(failures: int) -> int:
+        async def main():
+            for _ in range(failures):
+                with suppress(ConnectionError):
+                    await perform("step", "d", "s", act)
+
+        async def act():
+            raise ConnectionError("by itself")
+
+        Simulation(nemesis=Rules([fail("s", error=ConnectionError, probability=0.5)])).run(main)
+        return gc.collect()
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert garbage(200) - garbage(100) < 50
+    finally:
+        gc.enable()

@@ -59,7 +59,6 @@ def plain_data(data: Mapping[str, Any]) -> dict[str, Any]:
         if type(key) is not str or not (
             (kind is str and len(value) <= TEXT_MAX)
             or value is None
-            or kind is Plain
             or kind is bool
             or (kind is int and -INT_MAX < value < INT_MAX)
             or (kind is float and isfinite(value))

@@ -64,19 +64,17 @@ class Nemesis(Protocol):
 class Watch:
     """Who decides at which place of one run: each place is looked up once."""
 
-    __slots__ = ("_deciders", "_described", "_nemesis", "_of_calls")
+    __slots__ = ("_deciders", "_described", "_nemesis", "of_calls")
 
     def __init__(self, nemesis: Nemesis) -> None:
         self._nemesis = nemesis
         self._deciders: dict[tuple[str, ...], Decide | None] = {}
-        self._of_calls: dict[tuple[str, str, str], tuple[Decide | None, Decide | None]] = {}
+        self.of_calls: dict[tuple[str, str, str], tuple[Decide | None, Decide | None]] = {}
         self._described: dict[int, tuple[Fault, dict[str, Any]]] = {}
 
     def of_call(self, who: tuple[str, str, str]) -> tuple[Decide | None, Decide | None]:
         """Who decides before the call and before the reply of an operation (kind, design, name)."""
-        found = self._of_calls.get(who)
-        if found is None:
-            found = self._of_calls[who] = self.at("call", *who), self.at("reply", *who)
+        found = self.of_calls[who] = self.at("call", *who), self.at("reply", *who)
         return found
 
     def at(self, point: str, kind: str, design: str, name: str) -> Decide | None:
@@ -117,7 +115,10 @@ def strike(
         return _strike(simulation, fault, FaultPoint(point, *who, attempt, process, now_ns), index)
     error = error_at(name)
     mark(error, index)
-    raise error
+    try:
+        raise error
+    finally:
+        del error  # its traceback holds this frame: a cycle for each failure would be left to the collector
 
 
 async def _strike(simulation: Simulation, fault: Fault, at: FaultPoint, index: int) -> None:

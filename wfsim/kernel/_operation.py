@@ -193,7 +193,9 @@ async def _recorded(  # noqa: C901  (see below)
     # here, and is resumed through here each time it has waited.
     simulation, clock, entries, process, parent, alone = where
     watch = simulation.watch
-    before_call, before_reply = (None, None) if watch is None else watch.of_call(who)
+    before_call = before_reply = None
+    if watch is not None:
+        before_call, before_reply = watch.of_calls.get(who) or watch.of_call(who)
     known = simulation.coroutine_functions
     awaited = known.get(fn) if fn.__class__ is FunctionType else None
     if awaited is None:

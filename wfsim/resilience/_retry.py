@@ -29,8 +29,8 @@ _BACKOFFS: Final = ("fixed", "exponential")
 _JITTERS: Final = ("none", "full", "equal", "decorrelated")
 # What decorrelated jitter may grow by from one wait to the next (Brooker, see Retry).
 _SPREAD: Final = 3
-# These say that the code or the test is wrong, not that the world failed: trying again cannot help.
 _KNOWN: Final = 32  # of so many tries the waits are worked out in advance
+# These say that the code or the test is wrong, not that the world failed: trying again cannot help.
 _NEVER: Final = (DesignError, RealIOError, SimulationError)
 
 
@@ -65,9 +65,9 @@ class Retry:
     _delay_ns: int = field(init=False, repr=False, compare=False)
     _max_ns: int = field(init=False, repr=False, compare=False)
     _growing: int = field(init=False, repr=False, compare=False)
-    _first_ns: tuple[int, ...] = field(init=False, repr=False, compare=False)
     _kinds: tuple[type[Exception], ...] | None = field(init=False, repr=False, compare=False)
     _described: Plain = field(init=False, repr=False, compare=False)
+    _waits: tuple[tuple[int, Plain], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check(self)
@@ -81,9 +81,11 @@ class Retry:
             )
         # How many waits are shorter than the longest.
         put("_growing", self._count_growing())
-        known = min(self.attempts, _KNOWN) if self.jitter == "none" else 0
-        put("_first_ns", tuple(self._longest_ns(number) for number in range(1, known)))
         put("_described", Plain.of(self.describe()))
+        # The first waits, each with what the history is told; none if they are drawn.
+        known = range(1, min(self.attempts, _KNOWN)) if self.jitter == "none" else ()
+        waits = [self._longest_ns(number) for number in known]
+        put("_waits", tuple((wait, Plain(policy=self._described, delay_ns=wait)) for wait in waits))
 
     def describe(self) -> dict[str, Any]:
         """Give the policy as plain data; lengths of time are in nanoseconds."""
@@ -165,19 +167,20 @@ class Retry:
         ``waited_ns`` is the wait before the try that failed, ``cause`` the operation that recorded it.
         """
         retryable = self.retries(error)
-        if retryable and attempt < self.attempts:
-            delay_ns = (
-                self._first_ns[attempt - 1]
-                if attempt <= len(self._first_ns)
-                else self.delay_ns_after(attempt, waited_ns, functools.partial(_draw, design, name))
-            )
-            data: dict[str, Any] = {"policy": self._described, "delay_ns": delay_ns}
+        if retryable and attempt <= len(self._waits):
+            delay_ns, data = self._waits[attempt - 1]
+        elif retryable and attempt < self.attempts:
+            delay_ns = self.delay_ns_after(attempt, waited_ns, functools.partial(_draw, design, name))
+            data = Plain(policy=self._described, delay_ns=delay_ns)
         else:
             delay_ns = -1
-            data = {"policy": self._described, "gave_up": "attempts" if retryable else "not retryable"}
+            data = Plain(policy=self._described, gave_up="attempts" if retryable else "not retryable")
         event("retry", name, design=design, cause=cause, attempt=attempt, data=data)
         if not retryable:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # its traceback holds this frame, and would be held by it
         if delay_ns < 0:
             raise RetriesExhausted(attempt, error, name) from error
         return delay_ns
