@@ -24,6 +24,8 @@ from hypothesis import strategies as st
 
 from wfsim.errors import Deadlock
 from wfsim.kernel import Simulation, crash, effect, span, start_process
+from wfsim.kernel import _switchboard as switchboard
+from wfsim.kernel._threads import Pools
 
 PRE_LOCK = threading.Lock()
 PRE_RLOCK = threading.RLock()
@@ -1568,6 +1570,19 @@ class TestEnd:
         assert after == before
         assert "acquire" not in vars(threading.Condition)
         assert threading.get_ident() == threading.main_thread().ident
+
+    def test_executors_are_given_back_to_a_world_without_the_run(self, monkeypatch) -> None:
+        """When real workers get their executor back, locks and queues are real ones already."""
+        seen = []
+        give_back = Pools.give_back
+
+        def watched(pools):
+            seen.append((switchboard.active, switchboard.here()))
+            give_back(pools)
+
+        monkeypatch.setattr(Pools, "give_back", watched)
+        simulate(time.sleep, 1)
+        assert seen == [(None, None)]
 
     def test_runs_may_follow_each_other(self) -> None:
         """A hundred runs with threads leave no greenlet running and give the same answer."""

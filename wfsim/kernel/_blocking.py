@@ -62,8 +62,8 @@ class Bridge:
         try:
             self._board.close()
         finally:
+            at.active = None  # from now on locks and queues are real ones again, also for what follows
             self._pools.give_back()
-            at.active = None
             self._board.forget()
 
     def in_thread(self) -> bool:
