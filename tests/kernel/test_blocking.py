@@ -1259,6 +1259,48 @@ class TestAsyncioInside:
         assert simulate(main) == 1.0
         assert seen == [5.0]
 
+    @pytest.mark.parametrize("main_blocks", [True, False])
+    def test_asyncio_run_waits_for_the_thread_of_a_cancelled_call(self, main_blocks) -> None:
+        """The default executor is shut down when its threads have ended, not when nobody awaits them."""
+        seen = []
+
+        def work():
+            time.sleep(5)
+            seen.append(("work", now()))
+
+        async def hasty():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await asyncio.to_thread(work)
+            seen.append(("hasty", now()))
+
+        def main():
+            asyncio.run(hasty())
+            seen.append(("main", now()))
+
+        async def amain():
+            await hasty()
+            await asyncio.get_running_loop().shutdown_default_executor()
+            seen.append(("main", now()))
+
+        simulate(main if main_blocks else amain)
+        assert seen == [("hasty", 1.0), ("work", 5.0), ("main", 5.0)]
+
+    def test_the_executors_shutdown_does_not_wait_for_the_crashed(self) -> None:
+        """A call whose thread has crashed with its process is not waited for."""
+
+        async def main():
+            async def part():
+                await asyncio.to_thread(time.sleep, 1000)
+
+            start_process("part", part)
+            asyncio.get_running_loop().call_later(1, lambda: asyncio.ensure_future(crash("part")))
+            await asyncio.sleep(0.5)
+            await asyncio.get_running_loop().shutdown_default_executor()
+            return now()
+
+        assert simulate(main) == 1.0
+
     def test_errors_come_through(self) -> None:
         """An error is raised where the function is awaited, whether it blocked or not, also StopIteration."""
 

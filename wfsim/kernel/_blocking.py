@@ -51,6 +51,7 @@ class Bridge:
         self._board = board = Switchboard(self._environment)
         self._pools = board.pools = _threads.Pools()
         board.on_crash.append(partial(_locks.drop_locks, board))
+        board.on_crash.append(_drop_call)
         board.on_end.append(_threads.sign_off)
         at.active = board
         world = active_world()
@@ -82,6 +83,7 @@ class Bridge:
         A function that does not block has ended when this returns, and the future is done.
         """
         call = _Call(func, args, loop)
+        loop._calls[call] = None
         self._board.start(call, _threads.fresh_context())
         call.at_once = False
         return call.future
@@ -134,6 +136,11 @@ class _Call:
             self._settle(self.future.set_exception, told)
         else:
             self._settle(self.future.set_result, value)
+        self.over()
+
+    def over(self) -> None:
+        """Its thread has ended or crashed: the loop does not wait for it any more."""
+        self._loop._call_is_over(self)
 
     def _settle(self, setter: Callable[[Any], object], value: Any) -> None:
         if self.at_once:
@@ -154,6 +161,11 @@ class _Call:
 
     def forget(self) -> None:
         del self._func, self._args, self._loop, self.future
+
+
+def _drop_call(thread: SimThread) -> None:
+    if isinstance(thread.job, _Call):
+        thread.job.over()
 
 
 # -- the listing of what waits

@@ -129,9 +129,8 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._generator_owner: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
         self._ready: deque[Any] = deque()
         self._tasks: dict[Any, Driven] = {}  # by coroutine, which hashes fast; in the order they were made
-        self._inline: dict[
-            asyncio.Future[Any], None
-        ] = {}  # calls of the default executor that have not ended
+        self._calls: dict[Any, None] = {}  # those of the default executor whose threads have not ended
+        self._calls_over: asyncio.Future[None] | None = None
         self._unawaited: dict[LightTask, BaseException] = {}
         self._next_task_number = count(1).__next__
         self._next_future_number = count(1).__next__
@@ -405,11 +404,7 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def _run_inline(self, func: Callable[..., Any], args: tuple[Any, ...]) -> asyncio.Future[Any]:
         if self._bridge is not None:
-            call = self._bridge.call_blocking(func, args, loop=self)
-            if not call.done():
-                self._inline[call] = None
-                call.add_done_callback(self._inline.pop)
-            return call
+            return self._bridge.call_blocking(func, args, loop=self)
         future = self.create_future()
         try:
             future.set_result(func(*args))
@@ -422,11 +417,23 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._executor_shutdown_called = True
         if self._default_executor is not None:
             self._run_inline(self._default_executor.shutdown, ())
-        if self._inline:
-            await asyncio.wait(list(self._inline), timeout=timeout)
-        if self._inline:
+        if self._calls:
+            # Not the calls' futures: one that was cancelled is done, and its thread goes on.
+            self._calls_over = self.create_future()
+            await asyncio.wait([self._calls_over], timeout=timeout)
+        if self._calls:
             text = f"The executor did not finishing joining its threads within {timeout} seconds."
             warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+    def _call_is_over(self, call: object) -> None:
+        self._calls.pop(call, None)
+        if self._calls_over is not None and not self._calls and not self.is_closed():
+            self.call_soon_threadsafe(self._tell_that_calls_are_over, self._calls_over)
+            self._calls_over = None
+
+    def _tell_that_calls_are_over(self, future: asyncio.Future[None]) -> None:
+        if not future.done():
+            future.set_result(None)
 
     # -- the outside world
 
