@@ -438,6 +438,108 @@ class TestThreads:
             thread.join()
 
 
+class TestMainThread:
+    """A main function that blocks is what a program's own first lines are: the main thread."""
+
+    def test_a_blocking_main_is_the_main_thread(self) -> None:
+        """It has the real thread's identity and object, before and after it has waited; others have not."""
+
+        def who():
+            return threading.get_ident(), threading.current_thread(), threading.get_native_id()
+
+        def main():
+            first = who()
+            time.sleep(1)
+            with cf.ThreadPoolExecutor(1) as pool:
+                other = pool.submit(who).result()
+            return first, who(), other, threading.current_thread() is threading.main_thread()
+
+        first, again, other, is_main = simulate(main)
+        assert first == again == who()
+        assert is_main
+        assert all(a != b for a, b in zip(first, other, strict=True))
+        assert threading.current_thread() is threading.main_thread()
+
+    def test_only_main_is_it(self) -> None:
+        """A blocking function that a coroutine calls, and one of another process, are other threads."""
+
+        def is_main():
+            return threading.current_thread() is threading.main_thread()
+
+        async def main():
+            here = is_main()
+            return here, await asyncio.to_thread(is_main), await start_process("other", is_main)
+
+        assert simulate(main) == (True, False, False)
+
+    def test_it_shares_the_real_threads_locals(self) -> None:
+        """What the program kept in a threading.local before the run is there, and what main keeps stays."""
+        PRE_LOCAL.before = "before"
+
+        def main():
+            time.sleep(1)
+            PRE_LOCAL.after = "after"
+            return PRE_LOCAL.before
+
+        try:
+            assert simulate(main) == "before"
+            assert PRE_LOCAL.after == "after"
+        finally:
+            vars(PRE_LOCAL).clear()
+
+    def test_it_sees_the_callers_context(self) -> None:
+        """The context variables that were set before the run are set in it, whichever kind main is of."""
+        variable = contextvars.ContextVar("variable")
+        variable.set("outer")
+
+        async def amain():
+            return variable.get()
+
+        assert simulate(variable.get) == simulate(amain) == "outer"
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+    def test_get_event_loop_makes_it_a_loop(self) -> None:
+        """In the main thread asyncio.get_event_loop() gives a loop where none is set, as CPython does."""
+
+        async def part():
+            await asyncio.sleep(2)
+            return now()
+
+        def main():
+            loop = asyncio.get_event_loop()
+            try:
+                assert asyncio.get_event_loop() is loop
+                return loop.run_until_complete(part())
+            finally:
+                loop.close()
+
+        assert simulate(main) == 2.0
+
+    def test_an_rlock_held_around_the_run_is_its_own(self) -> None:
+        """What the real thread holds the main thread holds."""
+        with PRE_RLOCK:
+            assert simulate(PRE_RLOCK._is_owned)
+
+    def test_a_restarted_main_is_the_main_thread_again(self) -> None:
+        """A crash of the main process and its restart: the new function runs in the main thread too."""
+        seen = []
+
+        def main():
+            seen.append((now(), threading.current_thread() is threading.main_thread()))
+            if len(seen) < 3:
+                start_process(f"killer {len(seen)}", killer)
+                time.sleep(1000)
+            return "done"
+
+        async def killer():
+            await asyncio.sleep(1)
+            await crash("main", restart_after=2)
+
+        assert simulate(main) == "done"
+        assert seen == [(0.0, True), (3.0, True), (6.0, True)]
+        assert threading.current_thread() is threading.main_thread()
+
+
 class TestLocals:
     def test_each_thread_has_its_own_values(self) -> None:
         """threading.local keeps simulated threads apart, also one that was made before the run."""

@@ -50,7 +50,6 @@ LEFT_OUT = {
     "reads from stderr what pytest captures": (
         "test_done_callback_raises test_done_callback_raises_already_succeeded"
     ),
-    "the main function of a simulated process is not the real main thread": "test_main_thread",
     "a thread that `threading` did not start cannot be joined before 3.13": "test_joining_current_thread",
     "spins without looking at a clock or a lock until a forked child has its number": "test_forkinthread",
     "expects what Python 3.11 forgets to clean up": "test_foreign_thread test_ident_of_no_threading_threads",

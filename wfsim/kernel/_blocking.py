@@ -10,6 +10,7 @@ import asyncio.futures
 import os
 import sysconfig
 import threading
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,9 +83,26 @@ class Bridge:
 
         A function that does not block has ended when this returns, and the future is done.
         """
+        return self._call(func, args, loop, _threads.fresh_context())
+
+    def call_main(
+        self, func: Callable[..., Any], args: tuple[Any, ...], loop: VirtualLoop
+    ) -> asyncio.Future[Any]:
+        """Call `func(*args)` as the main thread, in a copy of the caller's context."""
+        return self._call(func, args, loop, copy_context(), is_main=True)
+
+    def _call(
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        loop: VirtualLoop,
+        context: Context,
+        *,
+        is_main: bool = False,
+    ) -> asyncio.Future[Any]:
         call = _Call(func, args, loop)
         loop._calls[call] = None
-        self._board.start(call, _threads.fresh_context())
+        self._board.start(call, context, is_main=is_main)
         call.at_once = False
         return call.future
 

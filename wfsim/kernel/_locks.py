@@ -192,7 +192,7 @@ def _r_is_owned(before: Callable[[Any], bool]) -> Callable[[Any], bool]:
             return before(self)
         if self in board.rlocks:
             return board.rlocks[self][0] is board.current
-        return board.current is board.root and before(self)
+        return board.in_main_thread() and before(self)
 
     return _is_owned
 

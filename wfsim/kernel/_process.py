@@ -12,21 +12,25 @@ import asyncio
 import ctypes
 from contextlib import suppress
 from contextvars import copy_context
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import DesignError, ProcessCrashed
 from wfsim.kernel._ambient import PROCESS, current
 from wfsim.kernel._cause import PARENT
-from wfsim.kernel._operation import call
+from wfsim.kernel._operation import _is_async, call
 from wfsim.kernel._tasks import PARKED, park
 from wfsim.units import NS_PER_SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Coroutine, Generator
 
     from wfsim.kernel._loop import VirtualLoop
     from wfsim.kernel._simulation import Simulation
     from wfsim.kernel._tasks import Driven
+
+
+MAIN = "main"  # the name of the process in which the main function runs
 
 
 def keep_for_ever(thing: object) -> None:
@@ -79,8 +83,16 @@ class Process:
             self._simulation.recorder.event(
                 "process", "", "restart", self.name, data={"incarnation": self.incarnation}
             )
-        task = self._loop.create_task(call(self._fn, *self._args), name=self.name, context=context)
+        task = self._loop.create_task(self._call(), name=self.name, context=context)
         task.add_done_callback(self._end)
+
+    def _call(self) -> Coroutine[Any, Any, Any]:
+        is_blocking_main = self.name == MAIN and not _is_async(self._fn)
+        return self._in_main_thread() if is_blocking_main else call(self._fn, *self._args)
+
+    async def _in_main_thread(self) -> Any:
+        value = await self._simulation.bridge.call_main(self._fn, self._args, self._loop)
+        return await value if isawaitable(value) else value
 
     def _end(self, task: asyncio.Task[Any]) -> None:
         self.alive = False

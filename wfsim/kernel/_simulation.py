@@ -26,7 +26,8 @@ from wfsim.kernel._environment import Environment
 from wfsim.kernel._faultpoint import Watch
 from wfsim.kernel._loop import Enter, VirtualLoop
 from wfsim.kernel._patched_asyncio import cancel_all_tasks, virtual_asyncio
-from wfsim.kernel._process import Process, launch
+from wfsim.kernel._operation import _is_async
+from wfsim.kernel._process import MAIN, Process, launch
 from wfsim.kernel._streams import Stream
 from wfsim.kernel._waiting import Waiting, describe, waiting
 from wfsim.kernel._world import World
@@ -174,11 +175,12 @@ class Simulation:
     def _run(self, main: Callable[..., Any], args: tuple[Any, ...]) -> Outcome:
         _ambient.SIMULATION.set(self)
         self.loop = loop = self.new_loop()
-        asyncio.set_event_loop(loop)
+        if _is_async(main):  # code that blocks has a loop of its own for the asking, as in any main thread
+            asyncio.set_event_loop(loop)
         value, error = None, None
         left: tuple[Waiting, ...] = ()
         try:
-            process = launch(self, "main", main, args)
+            process = launch(self, MAIN, main, args)
             value = loop.run_until_complete(process._ended)
             self.bridge.finish()
         except (KeyboardInterrupt, SystemExit):

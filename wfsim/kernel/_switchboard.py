@@ -60,6 +60,7 @@ class SimThread:
         daemon: whether the end of the run waits for it.
         alive: false when it has ended or crashed.
         place: the greenlet to go on with: the carrier, or one that code running in the carrier made.
+        locals: its thread-locals; None for those of the real thread, which the hub has.
         sentinel: a lock that is held as long as it lives, for those who join it.
         timer: what will wake it at a time, if anything.
         parker: what it waits with, if it waits for somebody.
@@ -88,7 +89,7 @@ class SimThread:
         self.alive = True
         self.carrier: Any = None
         self.place: Any = None
-        self.locals: list[int] = []
+        self.locals: list[int] | None = None
         self.running_loop: Any = None
         self.sentinel: Any = None
         self.timer: Timer | None = None
@@ -231,14 +232,15 @@ class Switchboard:
 
     # -- starting and ending
 
-    def start(self, job: Job, context: Context, *, daemon: bool = False, sentinel: Any = None) -> SimThread:
-        """Do a job in a new thread.
+    def start(
+        self, job: Job, context: Context, *, daemon: bool = False, sentinel: Any = None, is_main: bool = False
+    ) -> SimThread:
+        """Do a job in a new thread; as the main thread it takes the identity and thread-locals of the real one.
 
         From the hub it runs at once, until it first waits; from another thread as soon as that one waits,
         because a greenlet begins as deep in the stack as the one that starts it.
         """
-        self._next_ident += 1
-        thread = SimThread(self._next_ident, job, context, daemon=daemon)
+        thread = SimThread(self.real_ident if is_main else self._new_ident(), job, context, daemon=daemon)
         self.threads[thread] = None
         if sentinel is not None:
             thread.sentinel, self.locks[sentinel] = sentinel, thread
@@ -248,11 +250,15 @@ class Switchboard:
             self.environment.call_at(self.environment.now_ns, self._begin, thread)
         return thread
 
+    def _new_ident(self) -> int:
+        self._next_ident += 1
+        return self._next_ident
+
     def _begin(self, thread: SimThread) -> None:
         if thread.alive:
             carrier = self._idle.pop() if self._idle else self._new_carrier()
             carrier.thread, carrier.gr_context = thread, thread.context
-            thread.locals = carrier.locals.pointers
+            thread.locals = None if thread.ident == self.real_ident else carrier.locals.pointers
             thread.carrier = thread.place = carrier
             self._enter(thread)
 
@@ -307,6 +313,10 @@ class Switchboard:
 
     # -- switching
 
+    def in_main_thread(self) -> bool:
+        """Whether the current thread is the real one to all who ask: the hub, and a main function that blocks."""
+        return self.current.ident == self.real_ident
+
     def resume(self, thread: SimThread) -> None:
         """Let a thread that waits go on."""
         if thread.alive:
@@ -316,9 +326,10 @@ class Switchboard:
         words, root, carrier = self._words, self.root, thread.carrier
         # asyncio keeps a pointer into the thread-locals, so: exchange those first, then set the running loop.
         root.running_loop = _get_running_loop()
-        if KEYED:
-            root.locals = words[:]
-        words[:] = thread.locals
+        if thread.locals is not None:
+            if KEYED:
+                root.locals = words[:]
+            words[:] = thread.locals
         _set_running_loop(thread.running_loop)
         carrier.parent = getcurrent()
         self.current = thread
@@ -328,12 +339,13 @@ class Switchboard:
             self.current = root
             if thread.place is not None:
                 thread.running_loop = _get_running_loop()
-            if KEYED:
-                thread.locals = carrier.locals.pointers = words[:]
-            words[:] = root.locals
+            if thread.locals is not None:
+                if KEYED:
+                    thread.locals = carrier.locals.pointers = words[:]
+                words[:] = root.locals
+                if thread.place is None:
+                    carrier.locals = carrier.locals.unused()
             _set_running_loop(root.running_loop)
-            if thread.place is None:
-                carrier.locals = carrier.locals.unused()
             if self.watchers:
                 self.look()
 

@@ -167,7 +167,7 @@ class _Handle:
 def _set_sentinel() -> Any:
     """Up to Python 3.12: the lock by which a thread is joined."""
     board = at.here()
-    if board is None or board.current is board.root:
+    if board is None or board.in_main_thread():
         return _Real.set_sentinel()
     board.current.sentinel = sentinel = _thread.allocate_lock()
     return sentinel
@@ -175,7 +175,8 @@ def _set_sentinel() -> Any:
 
 def sign_off(thread: SimThread) -> None:
     """A thread has ended or crashed: let go who joins it, leave nothing for the interpreter's exit."""
-    _threading._active.pop(thread.ident, None)
+    if thread.ident > at.FIRST_IDENT:  # the main thread goes on to be known
+        _threading._active.pop(thread.ident, None)
     if thread.sentinel is not None and thread.sentinel.locked():
         thread.sentinel.release()
 
@@ -198,7 +199,7 @@ def _get_ident() -> int:
 
 def _get_native_id() -> int:
     board = at.here()
-    if board is None or board.current is board.root:
+    if board is None or board.in_main_thread():
         return _Real.get_native_id()  # type: ignore[no-any-return]
     return board.current.ident
 
@@ -208,7 +209,7 @@ def _of_the_run(before: Callable[[Any], None]) -> Callable[[Any], None]:
 
     def __init__(self: Any) -> None:  # noqa: N807
         board = at.here()
-        if board is None or board.current is board.root:
+        if board is None or board.in_main_thread():
             before(self)
             return
         threading.Thread.__init__(self, name=board.current.name(), daemon=False)
