@@ -76,6 +76,17 @@ class Bridge:
         """A place for the current thread to wait in: `park()` there, `wake()` from anywhere in the run."""
         return Parker(self._board, what)
 
+    async def call(self, func: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """What `asyncio.to_thread` does, without a future for a function that does not block."""
+        board, loop = self._board, self._environment.runner
+        if loop is None or board.current is not board.root or loop._default_executor is not None:
+            return await asyncio.to_thread(func, *args)
+        call = _Call(func, args)
+        thread = board.start(call, copy_context())
+        if not call.ended:
+            return await call.awaited_in(loop, thread)
+        return call.result()
+
     def call_blocking(
         self, func: Callable[..., Any], args: tuple[Any, ...], loop: VirtualLoop
     ) -> asyncio.Future[Any]:
@@ -83,28 +94,17 @@ class Bridge:
 
         A function that does not block has ended when this returns, and the future is done.
         """
-        return self._call(func, args, loop, _threads.fresh_context())
+        call = _Call(func, args)
+        thread = self._board.start(call, _threads.fresh_context())
+        return call.awaited_in(loop, thread)
 
     def call_main(
         self, func: Callable[..., Any], args: tuple[Any, ...], loop: VirtualLoop
     ) -> asyncio.Future[Any]:
         """Call `func(*args)` as the main thread, in a copy of the caller's context."""
-        return self._call(func, args, loop, copy_context(), is_main=True)
-
-    def _call(
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        loop: VirtualLoop,
-        context: Context,
-        *,
-        is_main: bool = False,
-    ) -> asyncio.Future[Any]:
-        call = _Call(func, args, loop)
-        loop._calls[call] = None
-        self._board.start(call, context, is_main=is_main)
-        call.at_once = False
-        return call.future
+        call = _Call(func, args)
+        thread = self._board.start(call, copy_context(), is_main=True)
+        return call.awaited_in(loop, thread)
 
     def crash(self, is_of: Callable[[Context], bool]) -> None:
         """Stop for ever all threads for whose context `is_of` is true; none of their code runs again.
@@ -130,45 +130,68 @@ class Bridge:
 
 
 class _Call:
-    """A call of a function in a thread, for a future of an event loop."""
+    """A call of a function in a thread, and in time a future of an event loop for what becomes of it."""
 
-    __slots__ = ("_args", "_func", "_loop", "at_once", "future")
+    __slots__ = ("_args", "_error", "_func", "_future", "_loop", "_value", "ended")
 
-    def __init__(self, func: Callable[..., Any], args: tuple[Any, ...], loop: VirtualLoop) -> None:
+    def __init__(self, func: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self._func = func
         self._args = args
-        self._loop = loop
-        self.at_once = True
-        self.future: asyncio.Future[Any] = loop.create_future()
+        self._loop: VirtualLoop | None = None
+        self._future: asyncio.Future[Any] | None = None
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self.ended = False
 
     def run(self) -> None:
         try:
-            value = self._func(*self._args)
+            self._value = self._func(*self._args)
         except StopIteration as error:  # a future cannot carry it
-            stop = RuntimeError("the function raised StopIteration")
-            stop.__cause__ = error
-            self._settle(self.future.set_exception, stop)
+            self._error = RuntimeError("the function raised StopIteration")
+            self._error.__cause__ = error
         except BaseException as error:  # noqa: BLE001  (it belongs to whoever awaits the future)
             # asyncio has exceptions of its own for those of concurrent.futures.
-            told = asyncio.futures._convert_future_exc(error)  # type: ignore[attr-defined]
-            self._settle(self.future.set_exception, told)
-        else:
-            self._settle(self.future.set_result, value)
-        self.over()
+            self._error = asyncio.futures._convert_future_exc(error)  # type: ignore[attr-defined]
+        if at.active.current.alive:  # type: ignore[union-attr]
+            self.ended = True
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._settle)
+                self.over()
+
+    def awaited_in(self, loop: VirtualLoop, thread: SimThread) -> asyncio.Future[Any]:
+        """A future of `loop` that has, or will have, what becomes of the call in `thread`."""
+        self._future = future = loop.create_future()
+        if self.ended:
+            self._settle()
+        elif thread.alive:
+            self._loop = loop
+            loop._calls[self] = None
+        return future
+
+    def result(self) -> Any:
+        """What a call that has ended gave."""
+        error, self._error = self._error, None
+        if error is None:
+            return self._value
+        try:
+            raise error
+        finally:
+            del error  # breaks the cycle through the error's traceback
 
     def over(self) -> None:
         """Its thread has ended or crashed: the loop does not wait for it any more."""
-        self._loop._call_is_over(self)
+        if self._loop is not None:
+            self._loop._call_is_over(self)
 
-    def _settle(self, setter: Callable[[Any], object], value: Any) -> None:
-        if self.at_once:
-            setter(value)
-        elif at.active.current.alive and not self._loop.is_closed():  # type: ignore[union-attr]
-            self._loop.call_soon_threadsafe(self._deliver, setter, value)
-
-    def _deliver(self, setter: Callable[[Any], object], value: Any) -> None:
-        if not self.future.done():
-            setter(value)
+    def _settle(self) -> None:
+        future, error = self._future, self._error
+        self._future = self._error = None
+        if future is None or future.done():
+            return
+        if error is None:
+            future.set_result(self._value)
+        else:
+            future.set_exception(error)
 
     def name(self) -> str:
         """The function's name, also behind the partial that `asyncio.to_thread` makes."""
@@ -178,7 +201,8 @@ class _Call:
         return f"{getattr(func, '__qualname__', type(func).__name__)}()"
 
     def forget(self) -> None:
-        del self._func, self._args, self._loop, self.future
+        del self._func, self._args, self._value, self._error
+        self._loop = self._future = None
 
 
 def _drop_call(thread: SimThread) -> None:

@@ -48,7 +48,8 @@ async def call(fn: Callable[..., Any], *args: Any) -> Any:
 
 
 async def _call_blocking(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    value = await asyncio.to_thread(fn, *args)
+    simulation = current()
+    value = await (asyncio.to_thread(fn, *args) if simulation is None else simulation.bridge.call(fn, args))
     return await value if isawaitable(value) else value
 
 

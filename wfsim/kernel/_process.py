@@ -12,13 +12,13 @@ import asyncio
 import ctypes
 from contextlib import suppress
 from contextvars import copy_context
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import DesignError, ProcessCrashed
 from wfsim.kernel._ambient import PROCESS, current
 from wfsim.kernel._cause import PARENT
-from wfsim.kernel._operation import _is_async, call
+from wfsim.kernel._operation import call
 from wfsim.kernel._tasks import PARKED, park
 from wfsim.units import NS_PER_SECOND
 
@@ -87,7 +87,7 @@ class Process:
         task.add_done_callback(self._end)
 
     def _call(self) -> Coroutine[Any, Any, Any]:
-        is_blocking_main = self.name == MAIN and not _is_async(self._fn)
+        is_blocking_main = self.name == MAIN and not iscoroutinefunction(self._fn)
         return self._in_main_thread() if is_blocking_main else call(self._fn, *self._args)
 
     async def _in_main_thread(self) -> Any:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import (
@@ -26,7 +27,6 @@ from wfsim.kernel._environment import Environment
 from wfsim.kernel._faultpoint import Watch
 from wfsim.kernel._loop import Enter, VirtualLoop
 from wfsim.kernel._patched_asyncio import cancel_all_tasks, virtual_asyncio
-from wfsim.kernel._operation import _is_async
 from wfsim.kernel._process import MAIN, Process, launch
 from wfsim.kernel._streams import Stream
 from wfsim.kernel._waiting import Waiting, describe, waiting
@@ -175,7 +175,7 @@ class Simulation:
     def _run(self, main: Callable[..., Any], args: tuple[Any, ...]) -> Outcome:
         _ambient.SIMULATION.set(self)
         self.loop = loop = self.new_loop()
-        if _is_async(main):  # code that blocks has a loop of its own for the asking, as in any main thread
+        if iscoroutinefunction(main):  # code that blocks has a loop of its own for the asking, as in any main thread
             asyncio.set_event_loop(loop)
         value, error = None, None
         left: tuple[Waiting, ...] = ()

@@ -66,34 +66,20 @@ class SimThread:
         parker: what it waits with, if it waits for somebody.
     """
 
-    __slots__ = (
-        "alive",
-        "carrier",
-        "context",
-        "daemon",
-        "ident",
-        "job",
-        "locals",
-        "parker",
-        "place",
-        "running_loop",
-        "sentinel",
-        "timer",
-    )
+    alive = True
+    carrier: Any = None
+    place: Any = None
+    locals: list[int] | None = None
+    running_loop: Any = None
+    sentinel: Any = None
+    timer: Timer | None = None
+    parker: Parker | None = None
 
     def __init__(self, ident: int, job: Job, context: Context, *, daemon: bool) -> None:
         self.ident = ident
         self.job = job
         self.context = context
         self.daemon = daemon
-        self.alive = True
-        self.carrier: Any = None
-        self.place: Any = None
-        self.locals: list[int] | None = None
-        self.running_loop: Any = None
-        self.sentinel: Any = None
-        self.timer: Timer | None = None
-        self.parker: Parker | None = None
 
     def name(self) -> str:
         """What to call it as long as `threading` has no name for it."""
@@ -225,7 +211,7 @@ class Switchboard:
         self.on_end: list[Callable[[SimThread], object]] = []
         self.on_crash: list[Callable[[SimThread], object]] = []
         self._words = pointers()
-        self.root.locals = self._words[:]
+        self._hub_words = self._words[:]
         self._idle: list[_Carrier] = []
         self._buried: list[SimThread] = []
         self._next_ident = FIRST_IDENT
@@ -305,7 +291,6 @@ class Switchboard:
     def forget(self) -> None:
         """Let go of the run: what is buried keeps this object for ever, and it shall keep nothing else."""
         del self.environment, self.pools
-        self.root.running_loop = None
         for thread in self._buried:
             thread.forget()
         for kept in (self.lines, self.locks, self.rlocks, self.outside, self.watchers):
@@ -323,29 +308,31 @@ class Switchboard:
             self._enter(thread)
 
     def _enter(self, thread: SimThread) -> None:
-        words, root, carrier = self._words, self.root, thread.carrier
+        words, own, carrier, hub = self._words, self._hub_words, thread.carrier, getcurrent()
         # asyncio keeps a pointer into the thread-locals, so: exchange those first, then set the running loop.
-        root.running_loop = _get_running_loop()
-        if thread.locals is not None:
+        running_loop = _get_running_loop()
+        shares_locals = thread.locals is None
+        if not shares_locals:
             if KEYED:
-                root.locals = words[:]
+                own = words[:]
             words[:] = thread.locals
         _set_running_loop(thread.running_loop)
-        carrier.parent = getcurrent()
+        if carrier.parent is not hub:
+            carrier.parent = hub
         self.current = thread
         try:
             thread.place.switch()
         finally:
-            self.current = root
+            self.current = self.root
             if thread.place is not None:
                 thread.running_loop = _get_running_loop()
-            if thread.locals is not None:
+            if not shares_locals:
                 if KEYED:
                     thread.locals = carrier.locals.pointers = words[:]
-                words[:] = root.locals
+                words[:] = own
                 if thread.place is None:
                     carrier.locals = carrier.locals.unused()
-            _set_running_loop(root.running_loop)
+            _set_running_loop(running_loop)
             if self.watchers:
                 self.look()
 
