@@ -10,7 +10,6 @@ import asyncio.futures
 import os
 import sysconfig
 import threading
-from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,35 +75,31 @@ class Bridge:
         """A place for the current thread to wait in: `park()` there, `wake()` from anywhere in the run."""
         return Parker(self._board, what)
 
-    async def call(self, func: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        """What `asyncio.to_thread` does, without a future for a function that does not block."""
+    def loop_at_hand(self) -> VirtualLoop | None:
+        """The loop whose code runs now, if a function that it calls can begin at once in a simulated thread."""
         board, loop = self._board, self._environment.runner
-        if loop is None or board.current is not board.root or loop._default_executor is not None:
-            return await asyncio.to_thread(func, *args)
-        call = _Call(func, args)
-        thread = board.start(call, copy_context())
+        if board.current is board.root and loop is not None and loop._default_executor is None:
+            return loop
+        return None
+
+    def begin(
+        self, func: Callable[..., Any], args: tuple[Any, ...], context: Context, *, is_main: bool = False
+    ) -> Call:
+        """Call `func(*args)` in a new simulated thread, from the hub at once.
+
+        A function that does not block has ended when this returns.
+        """
+        call = Call(func, args)
+        thread = self._board.start(call, context, is_main=is_main)
         if not call.ended:
-            return await call.awaited_in(loop, thread)
-        return call.result()
+            call.thread = thread
+        return call
 
     def call_blocking(
         self, func: Callable[..., Any], args: tuple[Any, ...], loop: VirtualLoop
     ) -> asyncio.Future[Any]:
-        """Call `func(*args)` in a new simulated thread, at once; a future of `loop` that will have its value.
-
-        A function that does not block has ended when this returns, and the future is done.
-        """
-        call = _Call(func, args)
-        thread = self._board.start(call, _threads.fresh_context())
-        return call.awaited_in(loop, thread)
-
-    def call_main(
-        self, func: Callable[..., Any], args: tuple[Any, ...], loop: VirtualLoop
-    ) -> asyncio.Future[Any]:
-        """Call `func(*args)` as the main thread, in a copy of the caller's context."""
-        call = _Call(func, args)
-        thread = self._board.start(call, copy_context(), is_main=True)
-        return call.awaited_in(loop, thread)
+        """`begin`, with a new thread's empty context; a future of `loop` that will have the value."""
+        return self.begin(func, args, _threads.fresh_context()).awaited_in(loop)
 
     def crash(self, is_of: Callable[[Context], bool]) -> None:
         """Stop for ever all threads for whose context `is_of` is true; none of their code runs again.
@@ -129,10 +124,15 @@ class Bridge:
         return tuple(_describe(thread) for thread in self._board.threads if thread is not self._board.current)
 
 
-class _Call:
-    """A call of a function in a thread, and in time a future of an event loop for what becomes of it."""
+class Call:
+    """A call of a function in a thread, and where it blocks a future of an event loop for what becomes of it.
 
-    __slots__ = ("_args", "_error", "_func", "_future", "_loop", "_value", "ended")
+    Attributes:
+        ended: whether the function has returned or raised.
+        thread: in which it runs until then.
+    """
+
+    __slots__ = ("_args", "_error", "_func", "_future", "_loop", "_value", "ended", "thread")
 
     def __init__(self, func: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self._func = func
@@ -142,6 +142,7 @@ class _Call:
         self._value: Any = None
         self._error: BaseException | None = None
         self.ended = False
+        self.thread: SimThread | None = None
 
     def run(self) -> None:
         try:
@@ -153,17 +154,17 @@ class _Call:
             # asyncio has exceptions of its own for those of concurrent.futures.
             self._error = asyncio.futures._convert_future_exc(error)  # type: ignore[attr-defined]
         if at.active.current.alive:  # type: ignore[union-attr]
-            self.ended = True
+            self.ended, self.thread = True, None
             if self._loop is not None and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._settle)
                 self.over()
 
-    def awaited_in(self, loop: VirtualLoop, thread: SimThread) -> asyncio.Future[Any]:
-        """A future of `loop` that has, or will have, what becomes of the call in `thread`."""
+    def awaited_in(self, loop: VirtualLoop) -> asyncio.Future[Any]:
+        """A future of `loop` that has, or will have, what becomes of the call."""
         self._future = future = loop.create_future()
         if self.ended:
             self._settle()
-        elif thread.alive:
+        elif self.thread is not None and self.thread.alive:
             self._loop = loop
             loop._calls[self] = None
         return future
@@ -202,11 +203,11 @@ class _Call:
 
     def forget(self) -> None:
         del self._func, self._args, self._value, self._error
-        self._loop = self._future = None
+        self._loop = self._future = self.thread = None
 
 
 def _drop_call(thread: SimThread) -> None:
-    if isinstance(thread.job, _Call):
+    if isinstance(thread.job, Call):
         thread.job.over()
 
 

@@ -8,8 +8,9 @@ names what led to what. Outside a simulation all of this does nothing.
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from inspect import isawaitable, iscoroutinefunction
-from types import FunctionType, MethodType
+from types import FunctionType, GeneratorType, MethodType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from wfsim.errors import ReplyLost
@@ -49,8 +50,15 @@ async def call(fn: Callable[..., Any], *args: Any) -> Any:
 
 async def _call_blocking(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     simulation = current()
-    value = await (asyncio.to_thread(fn, *args) if simulation is None else simulation.bridge.call(fn, args))
-    return await value if isawaitable(value) else value
+    if simulation is None or (loop := simulation.bridge.loop_at_hand()) is None:
+        value = await asyncio.to_thread(fn, *args)
+    else:
+        begun = simulation.bridge.begin(fn, args, copy_context())
+        value = begun.result() if begun.ended else await begun.awaited_in(loop)
+    # `isawaitable` says the same of all but the coroutines that are generators, and takes its time.
+    if hasattr(value.__class__, "__await__") or (value.__class__ is GeneratorType and isawaitable(value)):
+        return await value
+    return value
 
 
 def _is_async(fn: Callable[..., Any], known: dict[Any, bool]) -> bool:

@@ -91,7 +91,8 @@ class Process:
         return self._in_main_thread() if is_blocking_main else call(self._fn, *self._args)
 
     async def _in_main_thread(self) -> Any:
-        value = await self._simulation.bridge.call_main(self._fn, self._args, self._loop)
+        begun = self._simulation.bridge.begin(self._fn, self._args, copy_context(), is_main=True)
+        value = begun.result() if begun.ended else await begun.awaited_in(self._loop)
         return await value if isawaitable(value) else value
 
     def _end(self, task: asyncio.Task[Any]) -> None:

@@ -101,11 +101,13 @@ class _Carrier(greenlet):
     locals: Locals
 
     def run(self) -> None:
+        board = self.board
         while True:
-            self.thread.job.run()
-            if not self.thread.alive:  # it crashed while it ran, and has only now come to its end
-                self.board.vanish()
-            self.board.end(self.thread)
+            thread = self.thread
+            thread.job.run()
+            if not thread.alive:  # it crashed while it ran, and has only now come to its end
+                board.vanish()
+            board.end(thread)
             self.parent.switch()  # type: ignore[union-attr]  # it is no main greenlet
 
 
@@ -226,7 +228,11 @@ class Switchboard:
         From the hub it runs at once, until it first waits; from another thread as soon as that one waits,
         because a greenlet begins as deep in the stack as the one that starts it.
         """
-        thread = SimThread(self.real_ident if is_main else self._new_ident(), job, context, daemon=daemon)
+        if is_main:
+            thread = SimThread(self.real_ident, job, context, daemon=daemon)
+        else:
+            self._next_ident = ident = self._next_ident + 1
+            thread = SimThread(ident, job, context, daemon=daemon)
         self.threads[thread] = None
         if sentinel is not None:
             thread.sentinel, self.locks[sentinel] = sentinel, thread
@@ -236,16 +242,14 @@ class Switchboard:
             self.environment.call_at(self.environment.now_ns, self._begin, thread)
         return thread
 
-    def _new_ident(self) -> int:
-        self._next_ident += 1
-        return self._next_ident
-
     def _begin(self, thread: SimThread) -> None:
         if thread.alive:
             carrier = self._idle.pop() if self._idle else self._new_carrier()
-            carrier.thread, carrier.gr_context = thread, thread.context
-            thread.locals = None if thread.ident == self.real_ident else carrier.locals.pointers
-            thread.carrier = thread.place = carrier
+            carrier.gr_context = thread.context
+            carrier.thread = thread
+            thread.place = thread.carrier = carrier
+            if thread.ident != self.real_ident:
+                thread.locals = carrier.locals.pointers
             self._enter(thread)
 
     def _new_carrier(self) -> _Carrier:
@@ -311,8 +315,7 @@ class Switchboard:
         words, own, carrier, hub = self._words, self._hub_words, thread.carrier, getcurrent()
         # asyncio keeps a pointer into the thread-locals, so: exchange those first, then set the running loop.
         running_loop = _get_running_loop()
-        shares_locals = thread.locals is None
-        if not shares_locals:
+        if thread.locals is not None:
             if KEYED:
                 own = words[:]
             words[:] = thread.locals
@@ -324,17 +327,22 @@ class Switchboard:
             thread.place.switch()
         finally:
             self.current = self.root
-            if thread.place is not None:
-                thread.running_loop = _get_running_loop()
-            if not shares_locals:
-                if KEYED:
-                    thread.locals = carrier.locals.pointers = words[:]
-                words[:] = own
-                if thread.place is None:
-                    carrier.locals = carrier.locals.unused()
+            self._come_back(thread, own)
             _set_running_loop(running_loop)
             if self.watchers:
                 self.look()
+
+    def _come_back(self, thread: SimThread, own: list[int]) -> None:
+        """Put the hub's thread-locals back in place of those of a thread that has left or ended."""
+        if thread.place is not None:
+            thread.running_loop = _get_running_loop()
+        if thread.locals is not None:
+            carrier, words = thread.carrier, self._words
+            if KEYED:
+                thread.locals = carrier.locals.pointers = words[:]
+            words[:] = own
+            if thread.place is None:
+                carrier.locals = carrier.locals.unused()
 
     def leave(self, thread: SimThread) -> None:
         """Go back to who switched the current thread in; return when it is resumed."""
