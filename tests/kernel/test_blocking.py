@@ -1296,6 +1296,62 @@ class TestAsyncioInside:
 
         assert simulate(main) == 3
 
+    def test_async_generators_belong_to_the_loop_that_runs_them(self) -> None:
+        """A loop that ends in one thread leaves the generators of the others alone."""
+        seen = []
+
+        async def ticks():
+            try:
+                while True:
+                    await asyncio.sleep(1)
+                    yield now()
+            finally:
+                seen.append(now())
+
+        async def main():
+            other = asyncio.create_task(asyncio.to_thread(asyncio.run, asyncio.sleep(10)))
+            await asyncio.sleep(1)
+            async for tick in ticks():
+                if tick == 20:
+                    break
+            await other
+            seen.append("end")
+
+        simulate(main)
+        assert seen == ["end", 20.0]
+        assert sys.get_asyncgen_hooks() == (None, None)
+
+    @pytest.mark.parametrize("end", ["deadlock", "crash", "daemon"])
+    def test_a_loop_whose_thread_is_gone_is_closed(self, end) -> None:
+        """Its tasks run no more, no `finally` either; it neither runs nor is it open after the run."""
+        loops, seen = [], []
+
+        async def waits():
+            loops.append(asyncio.get_running_loop())
+            try:
+                await asyncio.Event().wait()
+            finally:
+                seen.append("finally")
+
+        def main():
+            if end == "deadlock":
+                asyncio.run(waits())
+            elif end == "daemon":
+                start(lambda: asyncio.run(waits()), daemon=True)
+            else:
+                start_process("part", lambda: asyncio.run(waits()))
+                time.sleep(1)
+                asyncio.run(crash("part"))
+            time.sleep(1)
+
+        assert outcome_of(main).name == ("deadlock" if end == "deadlock" else "ok")
+        gc.collect()
+        (loop,) = loops
+        assert loop.is_closed()
+        assert not loop.is_running()
+        assert not loop._tasks
+        assert seen == []
+
     def test_run_coroutine_threadsafe(self) -> None:
         """A thread may hand a coroutine to a loop elsewhere and wait for its result."""
 

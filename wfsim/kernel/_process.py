@@ -212,6 +212,17 @@ def _bury(loop: VirtualLoop, task: Driven) -> None:
     loop._tasks.pop(task._coro, None)
 
 
+def abandon(loop: VirtualLoop) -> None:
+    """Close a loop that a thread was running which has crashed, or which the run has left behind."""
+    for task in list(loop._tasks.values()):
+        _bury(loop, task)
+    for generator in list(loop._asyncgens):  # type: ignore[attr-defined]
+        keep_for_ever(generator)
+    loop._asyncgens.clear()  # type: ignore[attr-defined]
+    loop._thread_id = None
+    loop.close()
+
+
 def _never(_send: object, _value: None) -> Any:
     return PARKED
 

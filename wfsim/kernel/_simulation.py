@@ -27,7 +27,7 @@ from wfsim.kernel._environment import Environment
 from wfsim.kernel._faultpoint import Watch
 from wfsim.kernel._loop import Enter, VirtualLoop
 from wfsim.kernel._patched_asyncio import cancel_all_tasks, virtual_asyncio
-from wfsim.kernel._process import MAIN, Process, launch
+from wfsim.kernel._process import MAIN, Process, abandon, launch
 from wfsim.kernel._streams import Stream
 from wfsim.kernel._waiting import Waiting, describe, waiting
 from wfsim.kernel._world import World
@@ -171,6 +171,9 @@ class Simulation:
         finally:
             self.is_running = False
             _ambient.leave()
+            for loop in self.loops:
+                if loop.is_running():
+                    abandon(loop)  # its thread is buried
 
     def _run(self, main: Callable[..., Any], args: tuple[Any, ...]) -> Outcome:
         _ambient.SIMULATION.set(self)

@@ -6,6 +6,7 @@ the thread waits or ends. `Parker` is the one way to wait; sleeping, locks and a
 
 from __future__ import annotations
 
+import sys
 from _thread import get_ident
 from asyncio import _get_running_loop, _set_running_loop
 from collections import deque
@@ -320,6 +321,8 @@ class Switchboard:
                 own = words[:]
             words[:] = thread.locals
         _set_running_loop(thread.running_loop)
+        if thread.running_loop is not None:
+            _watch_generators(thread.running_loop)
         if carrier.parent is not hub:
             carrier.parent = hub
         self.current = thread
@@ -327,15 +330,16 @@ class Switchboard:
             thread.place.switch()
         finally:
             self.current = self.root
-            self._come_back(thread, own)
-            _set_running_loop(running_loop)
+            self._come_back(thread, own, running_loop)
             if self.watchers:
                 self.look()
 
-    def _come_back(self, thread: SimThread, own: list[int]) -> None:
-        """Put the hub's thread-locals back in place of those of a thread that has left or ended."""
+    def _come_back(self, thread: SimThread, own: list[int], running_loop: Any) -> None:
+        """Put back in place what is the hub's own, when a thread has left or ended."""
         if thread.place is not None:
             thread.running_loop = _get_running_loop()
+            if thread.running_loop is not None:
+                _watch_generators(running_loop)
         if thread.locals is not None:
             carrier, words = thread.carrier, self._words
             if KEYED:
@@ -343,6 +347,7 @@ class Switchboard:
             words[:] = own
             if thread.place is None:
                 carrier.locals = carrier.locals.unused()
+        _set_running_loop(running_loop)
 
     def leave(self, thread: SimThread) -> None:
         """Go back to who switched the current thread in; return when it is resumed."""
@@ -426,6 +431,14 @@ class Switchboard:
         if timeout_s is None or timeout_s < 0:
             return None
         return self.environment.now_ns + nanoseconds(timeout_s)
+
+
+def _watch_generators(loop: Any) -> None:
+    """Let async generators be known to the loop of who runs now; CPython keeps that once per real thread too."""
+    if loop is None:
+        sys.set_asyncgen_hooks(None, None)
+    else:
+        sys.set_asyncgen_hooks(loop._asyncgen_firstiter_hook, loop._asyncgen_finalizer_hook)
 
 
 def nanoseconds(seconds: float) -> int:
