@@ -1,7 +1,7 @@
 """The bridge to code that blocks: `time.sleep`, threads, locks, queues and executors wait in virtual time.
 
-This is the door to five files: `_switchboard` (simulated threads and how they wait), `_threadstate` (their
-thread-locals), `_locks`, `_threads` and `_selects` (what stands in for the standard library).
+This is the door to six files: `_switchboard` (simulated threads and how they wait), `_threadstate` (their
+thread-locals), `_locks`, `_threads`, `_selects` and `_signals` (what stands in for the standard library).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wfsim.kernel import _locks, _selects, _threads  # noqa: F401  (importing _selects declares its stand-ins)
+from wfsim.kernel import _locks, _selects, _signals, _threads  # noqa: F401  (_selects declares stand-ins)
 from wfsim.kernel import _switchboard as at
 from wfsim.kernel._ambient import PROCESS
 from wfsim.kernel._switchboard import Parker, SimThread, Switchboard
@@ -63,6 +63,7 @@ class Bridge:
         try:
             self._board.close()
         finally:
+            _signals.put_back(self._board)
             at.active = None  # from now on locks and queues are real ones again, also for what follows
             self._pools.give_back()
             self._board.forget()
@@ -70,6 +71,10 @@ class Bridge:
     def in_thread(self) -> bool:
         """Whether this code runs in a simulated thread other than the hub."""
         return at.active is self._board and self._board.current is not self._board.root
+
+    def in_main_thread(self) -> bool:
+        """Whether this code runs in the hub, or in the main thread that is a simulated one."""
+        return at.active is not self._board or self._board.in_main_thread()
 
     def parker(self, what: str) -> Parker:
         """A place for the current thread to wait in: `park()` there, `wake()` from anywhere in the run."""

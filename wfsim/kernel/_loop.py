@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import signal
 import warnings
 from asyncio import base_events, events, futures
 from collections import deque
@@ -134,6 +135,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._unawaited: dict[LightTask, BaseException] = {}
         self._next_task_number = count(1).__next__
         self._next_future_number = count(1).__next__
+        self._on_signal: dict[tuple[Any, int], Handle] = {}  # by process and number
         self._awake = False
         self._home: greenlet | None = (
             None  # the simulated thread that runs it, if it is not the hub that does
@@ -374,6 +376,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         if not self.is_closed():
             self.environment.forget(self)
             self._tasks.clear()
+            self._on_signal.clear()
         super().close()
 
     def _process_events(self, _event_list: Any) -> None:
@@ -437,13 +440,42 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     # -- the outside world
 
-    def add_signal_handler(self, sig: int, *_callback: Any) -> None:  # type: ignore[override]  # noqa: ARG002
-        """Accept a handler that is never called: no signal arrives in a simulation."""
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
+        """See asyncio. Only a signal that the same simulated process sends to itself arrives (`_signals`)."""
+        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+            raise TypeError("coroutines cannot be used with add_signal_handler()")
+        _check_signal(sig)
         self._check_closed()
+        if self._bridge is not None and not self._bridge.in_main_thread():
+            raise RuntimeError("add_signal_handler() works in the main thread only")
+        if sig in _UNCATCHABLE:
+            msg = f"sig {sig} cannot be caught"
+            raise RuntimeError(msg)
+        self._on_signal[_owner(), sig] = Handle(callback, args, self, None)
 
-    def remove_signal_handler(self, sig: int) -> bool:  # noqa: ARG002
-        """False: no handler of a signal is ever installed."""
-        return False
+    def remove_signal_handler(self, sig: int) -> bool:
+        """See asyncio: whether there was one, of the process that asks."""
+        _check_signal(sig)
+        return self._on_signal.pop((_owner(), sig), None) is not None
+
+    def receive_signal(self, sig: int, process: Any) -> bool:
+        """Call the handler that `process` has for the signal at this instant; whether there is one."""
+        handle = self._on_signal.get((process, sig))
+        if handle is not None:
+            self._ready.append(handle)
+        return handle is not None
+
+
+def _check_signal(sig: int) -> None:
+    if not isinstance(sig, int):
+        msg = f"sig must be an int, not {sig!r}"
+        raise TypeError(msg)
+    if sig not in signal.valid_signals():
+        msg = f"invalid signal number {sig}"
+        raise ValueError(msg)
+
+
+_UNCATCHABLE = [getattr(signal, name) for name in ("SIGKILL", "SIGSTOP") if hasattr(signal, name)]
 
 
 def _owner() -> Any:

@@ -192,6 +192,7 @@ def _kill(simulation: Simulation, process: Process) -> None:
         mine = [item for item in loop._ready if _owner(item) is process]
         for item in mine:
             loop._ready.remove(item)
+        loop._on_signal = {key: handle for key, handle in loop._on_signal.items() if key[0] is not process}
     simulation.environment.drop(lambda item: _owner(item) is process)
     simulation.bridge.crash(lambda context: context.get(PROCESS) is process)
 

@@ -191,6 +191,7 @@ class Switchboard:
         rlocks: who holds an `RLock`, and how many times.
         watchers: who waits for a real descriptor, and how to see whether it is ready.
         pools: the executors that the run uses.
+        handlers: those of signals that the run has replaced.
         outside: the locks that real threads outside of the simulation took during the run.
         actions: how many times code has looked at a lock or a clock since it last took a breath.
         on_end: called with each thread that ends or crashes.
@@ -208,6 +209,7 @@ class Switchboard:
         self.outside: dict[Any, int] = {}
         self.watchers: dict[Parker, Callable[[], object]] = {}
         self.pools: Any = None
+        self.handlers: dict[int, Any] = {}
         self.actions = 0
         self._busy_at = self._nudged_to = -1
         self._busy_turns = self._nudge_ns = 0

@@ -1,0 +1,95 @@
+"""Signals inside a run: those that its code sends to itself arrive in virtual time, and no others are sent.
+
+`signal.raise_signal(number)` and `os.kill(os.getpid(), number)` mean the simulated process that calls them:
+a handler that it gave to `loop.add_signal_handler` is called by its loop at this virtual instant, and other
+processes hear nothing. Where no loop has a handler, one that was set by `signal.signal` is called at once, as
+CPython does. What would end the interpreter or reach a real process is refused.
+
+Signals from outside, such as that of Ctrl-C, do not reach a loop's handlers: they belong to whoever runs the
+simulation. Handlers that a run sets by `signal.signal` are in force until it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+from wfsim.errors import RealIOError
+from wfsim.kernel import _patching
+from wfsim.kernel import _switchboard as at
+from wfsim.kernel._ambient import PROCESS, current
+
+if TYPE_CHECKING:
+    from wfsim.kernel._switchboard import Switchboard
+
+
+class _Real:
+    """The originals, where the search for references to them does not look."""
+
+    kill: Any = staticmethod(os.kill)
+    raise_signal: Any = staticmethod(signal.raise_signal)
+    signal: Any = staticmethod(signal.signal)
+
+
+# Their default is to do nothing, or nothing that ends the interpreter.
+_HARMLESS = [
+    getattr(signal, name) for name in ("SIGCHLD", "SIGCONT", "SIGURG", "SIGWINCH") if hasattr(signal, name)
+]
+
+
+def put_back(board: Switchboard) -> None:
+    """Undo what the run has set by `signal.signal`, also where a crash has kept its code from doing so."""
+    for number, handler in board.handlers.items():
+        if signal.getsignal(number) is not handler:
+            _Real.signal(number, handler)
+
+
+def _signal(signalnum: Any, handler: Any) -> Any:
+    board = at.here()
+    if board is None:
+        return _Real.signal(signalnum, handler)
+    if not board.in_main_thread():
+        raise ValueError("signal only works in main thread of the main interpreter")
+    before = _Real.signal(signalnum, handler)
+    if before is not None:  # one that C code has set cannot be set again
+        board.handlers.setdefault(int(signalnum), before)
+    return before
+
+
+def _raise_signal(signalnum: Any, /) -> None:
+    if at.here() is None or not _to_a_loop(signalnum):
+        _Real.raise_signal(signalnum)
+
+
+def _kill(pid: int, sig: int, /) -> None:
+    if at.here() is None or sig == 0:  # zero only asks whether there is such a process
+        _Real.kill(pid, sig)
+    elif pid != os.getpid():
+        raise RealIOError(
+            f"os.kill({pid}, {sig!r}) sends a real signal to a real process. Let the service be a simulated "
+            "process (start_process) and stop it by `await crash(name)`, or by an event that it waits for."
+        )
+    elif not _to_a_loop(sig):
+        _Real.kill(pid, sig)
+
+
+def _to_a_loop(number: int) -> bool:
+    """Hand a signal to the loops of the process that sends it; whether one of them has a handler."""
+    simulation = current()
+    process = PROCESS.get(None)
+    loops = [] if simulation is None else simulation.loops
+    if any([loop.receive_signal(number, process) for loop in loops]):
+        return True
+    if signal.getsignal(number) is signal.SIG_DFL and number not in _HARMLESS:
+        raise RealIOError(
+            f"{signal.Signals(number).name} would end the interpreter that runs the simulation, for nobody "
+            "handles it. Give it a handler (loop.add_signal_handler or signal.signal), or mean the simulated "
+            "process alone: await crash(name)."
+        )
+    return False
+
+
+_patching.replace(_Real.signal, _signal)
+_patching.replace(_Real.raise_signal, _raise_signal)
+_patching.replace(_Real.kill, _kill)
