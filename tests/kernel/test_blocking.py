@@ -5,6 +5,7 @@ import concurrent.futures as cf
 import contextlib
 import contextvars
 import gc
+import importlib
 import os
 import queue
 import select
@@ -1857,6 +1858,66 @@ class TestDeadlock:
         waiting = [one for one in outcome.waiting if one.where.endswith("<lambda>")]
         assert [one.waits_for for one in waiting] == [waits_for]
         assert not PRE_LOCK.locked()
+
+    def test_a_blocking_main_is_one_line(self) -> None:
+        """The task that is there for the sake of a blocking function is not listed beside its thread."""
+
+        def main():
+            threading.Event().wait()
+
+        (waiting,) = outcome_of(main).waiting
+        assert (waiting.task, waiting.process, waiting.waits_for) == ("main", "main", "Event.wait")
+        assert waiting.where.endswith("main")
+
+    def test_who_awaits_a_thread_says_so(self) -> None:
+        """A coroutine that awaits a blocking function waits for that thread, and where it is written."""
+
+        def block():
+            threading.Event().wait()
+
+        async def main():
+            await asyncio.to_thread(block)
+
+        task, thread = outcome_of(main).waiting
+        assert task.waits_for == f"thread {thread.task}"
+        assert task.where.endswith("main")
+        assert (thread.waits_for, thread.where.endswith("block")) == ("Event.wait", True)
+
+    def test_an_event_loop_in_a_thread_is_named_as_such(self) -> None:
+        """The thread waits for its event loop, and the loop's tasks say for what."""
+
+        async def part():
+            await asyncio.Event().wait()
+
+        def main():
+            asyncio.run(part())
+
+        task, thread = outcome_of(main).waiting
+        assert task.waits_for == "Event.wait"
+        assert (thread.task, thread.waits_for) == ("main", "its event loop")
+        assert "in TestDeadlock.test_an_event_loop" in thread.where
+
+    @pytest.mark.parametrize("blocks", [True, False])
+    def test_the_place_is_in_the_users_own_code(self, blocks, tmp_path, monkeypatch) -> None:
+        """Not in the library that they installed; in that only if no code of theirs is involved."""
+        folder = tmp_path / "site-packages"
+        folder.mkdir()
+        code = "def wait(event):\n    return event.wait()\nasync def await_it(event):\n    await event.wait()\n"
+        (folder / "installed_library.py").write_text(code, encoding="utf-8")
+        monkeypatch.syspath_prepend(folder)
+        library = importlib.import_module("installed_library")
+
+        def own():
+            library.wait(threading.Event())
+
+        async def aown():
+            await library.await_it(asyncio.Event())
+
+        (waiting,) = outcome_of(own if blocks else aown).waiting
+        assert waiting.where.startswith("test_blocking.py:")
+        call = (library.wait, threading.Event()) if blocks else (library.await_it, asyncio.Event())
+        (waiting,) = outcome_of(*call).waiting
+        assert waiting.where.startswith("installed_library.py:")
 
     def test_two_threads_that_hold_what_the_other_needs(self) -> None:
         """The classic deadlock is found at once and both lines are named."""

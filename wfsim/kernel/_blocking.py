@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio.futures
 import os
-import sysconfig
 import threading
 from functools import partial
 from pathlib import Path
@@ -17,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from wfsim.kernel import _locks, _selects, _signals, _threads  # noqa: F401  (_selects declares stand-ins)
 from wfsim.kernel import _switchboard as at
 from wfsim.kernel._ambient import PROCESS
+from wfsim.kernel._loop import EVENT_LOOP
 from wfsim.kernel._switchboard import Parker, SimThread, Switchboard
-from wfsim.kernel._waiting import Waiting, place
+from wfsim.kernel._waiting import Waiting, place, users_frame
 from wfsim.kernel._world import active_world
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from wfsim.kernel._loop import VirtualLoop
 
 _KERNEL = str(Path(__file__).parent) + os.sep
-_STANDARD = sysconfig.get_path("stdlib") + os.sep
-_INSTALLED = os.sep + "site-packages" + os.sep
 
 
 class Bridge:
@@ -124,9 +122,14 @@ class Bridge:
         threads = self._board.threads
         self._environment.run_blocked(lambda: all(thread.daemon for thread in threads))
 
-    def waiting(self) -> tuple[Waiting, ...]:
-        """What every thread waits for now, in the order in which they were started."""
-        return tuple(_describe(thread) for thread in self._board.threads if thread is not self._board.current)
+    def waiting(self, names: dict[SimThread, str]) -> tuple[Waiting, ...]:
+        """What every thread waits for now, in the order in which they were started.
+
+        Args:
+            names: what to call some of them.
+        """
+        threads = [thread for thread in self._board.threads if thread is not self._board.current]
+        return tuple(_describe(thread, names.get(thread) or _name(thread)) for thread in threads)
 
 
 class Call:
@@ -219,18 +222,18 @@ def _drop_call(thread: SimThread) -> None:
 # -- the listing of what waits
 
 
-def _describe(thread: SimThread) -> Waiting:
+def _describe(thread: SimThread, name: str) -> Waiting:
     process = thread.context.get(PROCESS)
     frames = _frames(thread)
-    users = next((number for number, frame in enumerate(frames) if not _is_library(frame)), None)
+    users = users_frame(frames)
     own = _waits_for(thread)
     if users is None:  # a worker that waits for work: no code of the user's is involved
         where = place(frames[0]) if frames else "?"
     else:
         where = place(frames[users])
-        if users:
+        if users and own != EVENT_LOOP:
             own = frames[users - 1].f_code.co_qualname
-    return Waiting(_name(thread), "" if process is None else process.name, own, where)
+    return Waiting(name, "" if process is None else process.name, own, where)
 
 
 def _waits_for(thread: SimThread) -> str:
@@ -247,11 +250,6 @@ def _frames(thread: SimThread) -> list[FrameType]:
             frames.append(frame)
         frame = frame.f_back
     return frames
-
-
-def _is_library(frame: FrameType) -> bool:
-    name = frame.f_code.co_filename
-    return name.startswith("<frozen") or (name.startswith(_STANDARD) and _INSTALLED not in name)
 
 
 def _name(thread: SimThread) -> str:

@@ -35,6 +35,8 @@ _wakeup = Driven._wakeup
 _eager_task_factory = getattr(asyncio, "eager_task_factory", None)
 
 
+EVENT_LOOP = "its event loop"  # what a thread waits for that runs one; what its tasks wait for says more
+
 # So many timers may be due at once at one instant before the clock is moved for them.
 _NUDGES_FREE = 100
 
@@ -338,7 +340,7 @@ class VirtualLoop(base_events.BaseEventLoop):
     def _drive_in_thread(self) -> None:
         """Run in a simulated thread, beside the loop that drives the environment."""
         assert self._bridge is not None  # noqa: S101
-        parker = self._bridge.parker("event loop")
+        parker = self._bridge.parker(EVENT_LOOP)
         own = self._ready = _WakingQueue(self._ready, parker.wake)
         self._home = getcurrent()
         try:
@@ -442,11 +444,13 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
         """See asyncio. Only a signal that the same simulated process sends to itself arrives (`_signals`)."""
+        if self._bridge is None:
+            return  # no simulation, no signals
         if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
         _check_signal(sig)
         self._check_closed()
-        if self._bridge is not None and not self._bridge.in_main_thread():
+        if not self._bridge.in_main_thread():
             raise RuntimeError("add_signal_handler() works in the main thread only")
         if sig in _UNCATCHABLE:
             msg = f"sig {sig} cannot be caught"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +17,8 @@ if TYPE_CHECKING:
     from wfsim.kernel._simulation import Simulation
     from wfsim.kernel._tasks import Driven
 
-_LIBRARY = (str(Path(asyncio.__file__).parent), str(Path(__file__).parents[1]))
-
-_PLUMBING = {"call", "perform", "to_thread", "__await__"}
+_STANDARD = ("<frozen", sysconfig.get_path("stdlib") + os.sep, str(Path(__file__).parents[1]) + os.sep)
+_INSTALLED = os.sep + "site-packages" + os.sep
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +43,42 @@ class Waiting:
 
 def waiting(simulation: Simulation) -> tuple[Waiting, ...]:
     """All that waits now, in the order in which it was started."""
-    tasks = [describe(task) for loop in simulation.loops for task in loop._tasks.values()]
-    return (*tasks, *simulation.bridge.waiting())
+    calls = {call._future: call for loop in simulation.loops for call in loop._calls}
+    names: dict[Any, str] = {}
+    tasks = []
+    for task in [task for loop in simulation.loops for task in loop._tasks.values()]:
+        call, frames = calls.get(task._future), _frames(task._coro)
+        if call is not None and users_frame(frames) is None:
+            names[call.thread] = task.get_name()  # it is there for its thread's sake: a process's blocking function
+        else:
+            tasks.append(describe(task, "" if call is None else f"thread {call.name()}"))
+    return (*tasks, *simulation.bridge.waiting(names))
 
 
-def describe(task: Driven) -> Waiting:
+def describe(task: Driven, waits_for: str = "") -> Waiting:
     """What one task waits for, and where."""
     process = task._context.get(PROCESS)
     frames = _frames(task._coro)
-    where = next(
-        (frame for frame in reversed(frames) if not _is_library(frame)), frames[-1] if frames else None
-    )
+    users = users_frame(frames)
+    where = frames[0 if users is None else users] if frames else None
     return Waiting(
         task.get_name(),
         "" if process is None else process.name,
-        _waits_for(task, frames),
+        waits_for or _waits_for(task, frames),
         "its first step" if where is None else place(where),
     )
+
+
+def users_frame(frames: list[FrameType]) -> int | None:
+    """Which of the frames, innermost first, is the user's own code; failing that, that of an installed library."""
+    names = [frame.f_code.co_filename for frame in frames]
+    own = [number for number, name in enumerate(names) if _is_own(name)]
+    installed = [number for number, name in enumerate(names) if not name.startswith(_STANDARD)]
+    return next(iter(own or installed), None)
+
+
+def _is_own(name: str) -> bool:
+    return _INSTALLED not in name and not name.startswith(_STANDARD)
 
 
 def place(frame: FrameType) -> str:
@@ -67,12 +87,8 @@ def place(frame: FrameType) -> str:
     return f"{Path(code.co_filename).name}:{frame.f_lineno} in {code.co_qualname}"
 
 
-def _is_library(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith(_LIBRARY)
-
-
 def _frames(coro: Any) -> list[FrameType]:
-    """The frames of a suspended coroutine, outermost first."""
+    """The frames of a suspended coroutine, innermost first."""
     frames = []
     while coro is not None:
         frame = (
@@ -87,7 +103,7 @@ def _frames(coro: Any) -> list[FrameType]:
             or getattr(coro, "gi_yieldfrom", None)
             or getattr(coro, "ag_await", None)
         )
-    return frames
+    return frames[::-1]
 
 
 def _waits_for(task: Driven, frames: list[FrameType]) -> str:
@@ -96,16 +112,18 @@ def _waits_for(task: Driven, frames: list[FrameType]) -> str:
         return f"task {waiter.get_name()!r}"
     if type(waiter).__name__ == "_GatheringFuture":
         return "gather"
-    if any(frame.f_code.co_name == "strike" for frame in frames[-2:]):
+    if any(frame.f_code.co_name == "strike" for frame in frames[:2]):
         return "an injected fault to pass"
     return _primitive(frames) or (
         "a future that nobody resolves" if waiter is not None else "somebody to wake it"
     )
 
 
+_PLUMBING = {"call", "_recorded", "to_thread", "__await__"}
+
+
 def _primitive(frames: list[FrameType]) -> str:
     """The primitive of a library in which the coroutine waits, such as Queue.get."""
-    innermost = frames[-1] if frames else None
-    if innermost is None or not _is_library(innermost) or innermost.f_code.co_name in _PLUMBING:
+    if not frames or _is_own(frames[0].f_code.co_filename) or frames[0].f_code.co_name in _PLUMBING:
         return ""
-    return innermost.f_code.co_qualname
+    return frames[0].f_code.co_qualname
