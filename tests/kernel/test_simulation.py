@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import subprocess
@@ -433,3 +434,49 @@ def test_a_task_shows_what_it_waits_for_as_asyncios_do():
         return [*first, waiting._fut_waiter is future, asyncio.current_task()._fut_waiter is None]
 
     assert run(main).value == [True, False, True, True]
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("blocks", [True, False])
+def test_an_interrupt_is_raised_and_no_more_said_of_it(kind, blocks, caplog):
+    """SystemExit and KeyboardInterrupt leave the run as asyncio.run lets them, after its tasks have ended."""
+    seen = []
+
+    async def other() -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            seen.append("finally")
+
+    async def amain() -> None:
+        task = asyncio.create_task(other())
+        await asyncio.sleep(1)
+        raise kind(task)
+
+    def main() -> None:
+        asyncio.run(amain())
+
+    simulation = Simulation()
+    with pytest.raises(kind):
+        simulation.run(main if blocks else amain)
+    gc.collect()
+    assert seen == ["finally"]
+    assert caplog.messages == []
+    assert all(loop.is_closed() for loop in simulation.loops)
+
+
+def test_nobody_complains_of_what_a_deadlock_cancels(caplog):
+    """What is cancelled because the run is over is no news; an error that nobody saw still is."""
+
+    async def fails() -> None:
+        raise OSError("unseen")
+
+    async def main() -> None:
+        group = asyncio.gather(asyncio.Event().wait(), asyncio.Event().wait())
+        failed = asyncio.create_task(fails())
+        await asyncio.Event().wait()
+        del group, failed
+
+    assert run(main).name == "deadlock"
+    gc.collect()
+    assert [record.exc_info[0] for record in caplog.records] == [OSError]

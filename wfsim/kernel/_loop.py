@@ -137,6 +137,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._unawaited: dict[LightTask, BaseException] = {}
         self._next_task_number = count(1).__next__
         self._next_future_number = count(1).__next__
+        self.came_to_nothing = False
         self._on_signal: dict[tuple[Any, int], Handle] = {}  # by process and number
         self._awake = False
         self._home: greenlet | None = (
@@ -310,6 +311,11 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     # -- running
 
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """See asyncio. After a run that came to nothing, that its tasks were cancelled is no news."""
+        if not (self.came_to_nothing and isinstance(context.get("exception"), asyncio.CancelledError)):
+            super().call_exception_handler(context)
+
     def stop(self) -> None:
         """See asyncio."""
         if not self._stopping:
@@ -444,12 +450,12 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
         """See asyncio. Only a signal that the same simulated process sends to itself arrives (`_signals`)."""
+        self._check_closed()
         if self._bridge is None:
             return  # no simulation, no signals
         if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
         _check_signal(sig)
-        self._check_closed()
         if not self._bridge.in_main_thread():
             raise RuntimeError("add_signal_handler() works in the main thread only")
         if sig in _UNCATCHABLE:

@@ -104,6 +104,11 @@ class Process:
         else:
             self._ended.set_result(task.result())
 
+    def look_away(self) -> None:
+        """Let nobody complain that the process's error was never looked at: it has been raised."""
+        if self._ended.done() and not self._ended.cancelled():
+            self._ended.exception()
+
     def crash(self, restart_after: float | None = None) -> None:
         """Crash the process, and start its function anew after `restart_after` seconds if given.
 

@@ -73,6 +73,8 @@ class Outcome:
     waiting: tuple[Waiting, ...]
 
 
+_INTERRUPTS = (KeyboardInterrupt, SystemExit)
+
 _OUTCOMES: tuple[tuple[type[SimulationError], str], ...] = (
     (Deadlock, "deadlock"),
     (Livelock, "livelock"),
@@ -182,23 +184,30 @@ class Simulation:
             asyncio.set_event_loop(loop)
         value, error = None, None
         left: tuple[Waiting, ...] = ()
+        process = launch(self, MAIN, main, args)
         try:
-            process = launch(self, MAIN, main, args)
             value = loop.run_until_complete(process._ended)
             self.bridge.finish()
-        except (KeyboardInterrupt, SystemExit):
-            raise
         except BaseException as caught:  # noqa: BLE001  (it is the run's outcome)
             error = caught
             left = waiting(self) if isinstance(caught, SimulationError) else ()
         duration_ns, steps = self.now_ns, self.environment.steps
-        if isinstance(error, SimulationError):
-            self.recorder.mute()  # what the cancelled tasks do now is no part of the run
-        error = self._clean_up(loop) or error
+        if isinstance(error, (*_INTERRUPTS, SimulationError)):
+            self._come_to_nothing()
+        trouble = self._clean_up(loop)
+        if isinstance(error, _INTERRUPTS):
+            process.look_away()
+            raise error
+        error = trouble or error
         name = _outcome(error)
         if left:
             _tell(error, left)
         return Outcome(name, None if error else value, error, duration_ns, steps, left)
+
+    def _come_to_nothing(self) -> None:
+        self.recorder.mute()  # what the cancelled tasks do now is no part of the run
+        for loop in self.loops:
+            loop.came_to_nothing = True
 
     def _clean_up(self, loop: VirtualLoop) -> BaseException | None:
         """What `asyncio.run` does at its end, in virtual time; an error in it never hides the run's own."""
