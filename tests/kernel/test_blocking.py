@@ -1590,6 +1590,61 @@ class TestBusyWaiting:
 
         assert simulate(main) == [1.0]
 
+    @pytest.mark.parametrize("place", ["coroutine", "callback", "thread", "nested loop"])
+    def test_who_watches_a_loops_clock_lets_it_move(self, place) -> None:
+        """`while loop.time() < deadline: pass` comes to an end too, wherever it stands."""
+        seen = []
+
+        def poll(loop):
+            start(lambda: (time.sleep(1), seen.append(now())))
+            deadline = loop.time() + 2
+            while loop.time() < deadline:
+                pass
+            seen.append("end")
+
+        async def nested():
+            poll(asyncio.get_running_loop())
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            if place == "coroutine":
+                poll(loop)
+            elif place == "callback":
+                loop.call_soon(poll, loop)
+            elif place == "thread":
+                await asyncio.to_thread(poll, loop)
+            else:
+                await asyncio.to_thread(lambda: asyncio.run(nested()))
+            await asyncio.sleep(1)
+            return 2 <= loop.time() < 10
+
+        assert simulate(main)
+        assert seen == [1.0, "end"]
+
+    def test_who_watches_it_for_ever_reaches_the_bound(self) -> None:
+        """A loop around the clock that never ends is bounded like any other."""
+
+        async def main():
+            while True:
+                asyncio.get_running_loop().time()
+
+        assert outcome_of(main).name == "max_time"
+
+    def test_many_may_look_at_one_instant(self) -> None:
+        """Looking at the clock costs no time as long as the loop goes round."""
+
+        async def look():
+            for _ in range(5):
+                for _ in range(1000):
+                    asyncio.get_running_loop().time()
+                await asyncio.sleep(0)
+
+        async def main():
+            await asyncio.gather(*(look() for _ in range(100)))
+            return now()
+
+        assert simulate(main) == 0.0
+
     @pytest.mark.parametrize("make", [queue.Queue, queue.SimpleQueue])
     def test_a_thread_that_polls_a_queue_gets_its_item(self, make) -> None:
         """A loop around get_nowait does not starve the producer."""

@@ -74,6 +74,10 @@ class Bridge:
         """Whether this code runs in the hub, or in the main thread that is a simulated one."""
         return at.active is not self._board or self._board.in_main_thread()
 
+    def nudge(self) -> None:
+        """Code does nothing but look: let others have a turn, and if that does not help, let time pass."""
+        self._board.be_busy()
+
     def parker(self, what: str) -> Parker:
         """A place for the current thread to wait in: `park()` there, `wake()` from anywhere in the run."""
         return Parker(self._board, what)

@@ -40,6 +40,8 @@ EVENT_LOOP = "its event loop"  # what a thread waits for that runs one; what its
 # So many timers may be due at once at one instant before the clock is moved for them.
 _NUDGES_FREE = 100
 
+_MANY_LOOKS = 10_000
+
 Enter = Callable[[Any, None], Any]
 Watcher = Callable[[Driven, Enter], Enter]
 
@@ -124,8 +126,9 @@ class VirtualLoop(base_events.BaseEventLoop):
         def _check_default_executor(self) -> None: ...
 
     def __init__(self, environment: Environment | None = None, simulation: Simulation | None = None) -> None:
-        super().__init__()
         self.environment = Environment() if environment is None else environment
+        self._looks, self._holds_breath = 0, False
+        super().__init__()
         self.watchers: tuple[Watcher, ...] = ()
         self.simulation = simulation
         self._bridge = None if simulation is None else simulation.bridge
@@ -168,7 +171,26 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def time(self) -> float:
         """Virtual seconds since the run's start."""
+        self._looks += 1
+        if self._looks >= _MANY_LOOKS:
+            self._looked_often()
         return self.environment._now / NS_PER_SECOND
+
+    def _looked_often(self) -> None:
+        """Let others run and in the end time pass, if code does nothing but look at the clock.
+
+        Thousands of tasks may each look at one instant. Only who looks so often and keeps the loop from what
+        comes next waits for the time to change.
+        """
+        self._looks = 0
+        if self._thread_id is not None and not self._holds_breath:
+            self._holds_breath = True
+            self._ready.appendleft(Handle(self._breathe, (), self, None))
+        elif self._bridge is not None:
+            self._bridge.nudge()
+
+    def _breathe(self) -> None:
+        self._holds_breath = False
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None

@@ -382,8 +382,11 @@ class Switchboard:
         actions others get a turn, and if that does not help, time passes, more of it each time.
         """
         self.actions += 1
-        if self.actions < _BUSY_ACTIONS:
-            return
+        if self.actions >= _BUSY_ACTIONS:
+            self.be_busy()
+
+    def be_busy(self) -> None:
+        """What comes of many actions."""
         self.actions, now_ns = 0, self.environment.now_ns
         if now_ns == self._nudged_to:
             self._nudge_ns *= 2

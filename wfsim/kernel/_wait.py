@@ -10,7 +10,6 @@ from greenlet import getcurrent
 
 from wfsim.kernel._ambient import SIMULATION, running_loop
 from wfsim.kernel._tasks import LightTask
-from wfsim.units import NS_PER_SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -19,9 +18,7 @@ if TYPE_CHECKING:
 def now() -> float:
     """Seconds on the clock that `sleep` waits on: since the run's start, or of the running loop."""
     loop = running_loop()
-    if loop is None:
-        return asyncio.get_running_loop().time()
-    return loop.environment._now / NS_PER_SECOND
+    return asyncio.get_running_loop().time() if loop is None else loop.time()
 
 
 def spawn(coro: Coroutine[Any, Any, Any]) -> LightTask | asyncio.Task[Any]:
