@@ -1957,7 +1957,9 @@ class TestDeadlock:
         """Not in the library that they installed; in that only if no code of theirs is involved."""
         folder = tmp_path / "site-packages"
         folder.mkdir()
-        code = "def wait(event):\n    return event.wait()\nasync def await_it(event):\n    await event.wait()\n"
+        code = (
+            "def wait(event):\n    return event.wait()\nasync def await_it(event):\n    await event.wait()\n"
+        )
         (folder / "installed_library.py").write_text(code, encoding="utf-8")
         monkeypatch.syspath_prepend(folder)
         library = importlib.import_module("installed_library")

@@ -475,7 +475,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._check_closed()
         if self._bridge is None:
             return  # no simulation, no signals
-        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+        if asyncio.iscoroutinefunction(callback) or asyncio.iscoroutine(callback):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
         _check_signal(sig)
         if not self._bridge.in_main_thread():
@@ -498,7 +498,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         return handle is not None
 
 
-def _check_signal(sig: int) -> None:
+def _check_signal(sig: object) -> None:
     if not isinstance(sig, int):
         msg = f"sig must be an int, not {sig!r}"
         raise TypeError(msg)

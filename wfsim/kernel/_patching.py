@@ -34,6 +34,7 @@ _ABSENT: Any = object()
 
 _pairs: dict[int, tuple[Any, Any]] = {}
 _overrides: list[_Override] = []
+_declarations: dict[str, Callable[[], object]] = {}
 
 
 def replace(original: Any, stand_in: _Function) -> _Function:
@@ -49,8 +50,15 @@ def override(cls: type, name: str, make: Callable[[Any], Any]) -> None:
     _overrides.append(_Override(cls, name, make))
 
 
+def when_imported(module: str, declare: Callable[[], object]) -> None:
+    """Call `declare`, which makes overrides, before the first run that finds `module` imported."""
+    _declarations[module] = declare
+
+
 def install() -> None:
     """Put all stand-ins in place."""
+    for module in [module for module in _declarations if module in sys.modules]:
+        _declarations.pop(module)()
     for one in _overrides:
         one.put()
     _references.refresh()

@@ -21,6 +21,9 @@ from wfsim.kernel import _switchboard as at
 from wfsim.kernel._ambient import PROCESS, current
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from wfsim.kernel._loop import VirtualLoop
     from wfsim.kernel._switchboard import Switchboard
 
 
@@ -75,11 +78,13 @@ def _kill(pid: int, sig: int, /) -> None:
 
 
 def _to_a_loop(number: int) -> bool:
-    """Hand a signal to the loops of the process that sends it; whether one of them has a handler."""
+    """Hand a signal to a loop that has a handler of the process that sends it; false if there is none."""
     simulation = current()
     process = PROCESS.get(None)
-    loops = [] if simulation is None else simulation.loops
-    if any([loop.receive_signal(number, process) for loop in loops]):
+    loops: Iterable[VirtualLoop] = (
+        () if simulation is None else reversed(simulation.loops)
+    )  # who came last has the say
+    if any(loop.receive_signal(number, process) for loop in loops):
         return True
     if signal.getsignal(number) is signal.SIG_DFL and number not in _HARMLESS:
         raise RealIOError(

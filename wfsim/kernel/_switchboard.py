@@ -191,6 +191,7 @@ class Switchboard:
         rlocks: who holds an `RLock`, and how many times.
         watchers: who waits for a real descriptor, and how to see whether it is ready.
         pools: the executors that the run uses.
+        descriptors: the pipes and sockets that were made in the run.
         handlers: those of signals that the run has replaced.
         outside: the locks that real threads outside of the simulation took during the run.
         actions: how many times code has looked at a lock or a clock since it last took a breath.
@@ -209,6 +210,7 @@ class Switchboard:
         self.outside: dict[Any, int] = {}
         self.watchers: dict[Parker, Callable[[], object]] = {}
         self.pools: Any = None
+        self.descriptors: set[int] = set()
         self.handlers: dict[int, Any] = {}
         self.actions = 0
         self._busy_at = self._nudged_to = -1

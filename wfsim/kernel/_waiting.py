@@ -49,7 +49,9 @@ def waiting(simulation: Simulation) -> tuple[Waiting, ...]:
     for task in [task for loop in simulation.loops for task in loop._tasks.values()]:
         call, frames = calls.get(task._future), _frames(task._coro)
         if call is not None and users_frame(frames) is None:
-            names[call.thread] = task.get_name()  # it is there for its thread's sake: a process's blocking function
+            names[call.thread] = (
+                task.get_name()
+            )  # it is there for its thread's sake: a process's blocking function
         else:
             tasks.append(describe(task, "" if call is None else f"thread {call.name()}"))
     return (*tasks, *simulation.bridge.waiting(names))
