@@ -14,6 +14,7 @@ __all__ = [
     "Deadlock",
     "DesignError",
     "DurationError",
+    "EventRefused",
     "HistoryError",
     "InjectedFault",
     "Livelock",
@@ -168,6 +169,25 @@ class StaleRecord(WfsimError):
 
     def __str__(self) -> str:
         return f"record {self.record!r} was changed since it was read; read it again before writing"
+
+
+class EventRefused(WfsimError):
+    """No transition answered an event, in a state machine that refuses such events.
+
+    ``states`` are the atomic states in which the machine was.
+    """
+
+    def __init__(self, event: str, states: tuple[str, ...] = (), design: str = "", hint: str = "") -> None:
+        super().__init__(event, states, design, hint)
+        self.event = event
+        self.states = tuple(states)
+        self.design = design
+        self.hint = hint
+
+    def __str__(self) -> str:
+        machine = f"state machine {self.design!r}" if self.design else "the state machine"
+        where = ", ".join(self.states) or "no state"
+        return f"{machine} is in {where}, where nothing answers the event {self.event!r}{self.hint}"
 
 
 class SimulationError(WfsimError):

@@ -10,5 +10,21 @@ from __future__ import annotations
 from wfsim.workflows._dag import DAGWorkflow, Task
 from wfsim.workflows._policy import Policy
 from wfsim.workflows._saga import Context, LockTable, Saga, Step
+from wfsim.workflows._statemachine import (
+    MachineContext,
+    Session,
+    StateMachine,
+)
 
-__all__ = ["Context", "DAGWorkflow", "LockTable", "Policy", "Saga", "Step", "Task"]
+__all__ = [
+    "Context",
+    "DAGWorkflow",
+    "LockTable",
+    "MachineContext",
+    "Policy",
+    "Saga",
+    "Session",
+    "StateMachine",
+    "Step",
+    "Task",
+]

@@ -1,0 +1,162 @@
+"""What the user writes: states and transitions, each checked by itself as soon as it is added."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from wfsim.errors import DesignError, DurationError
+from wfsim.units import Duration, format_duration, parse_duration
+from wfsim.workflows._naming import checked_name, did_you_mean, name_of
+from wfsim.workflows._policy import Policy, check_policy
+from wfsim.workflows._signature import takes
+
+Function: TypeAlias = Callable[..., Any]
+Functions: TypeAlias = "Function | Sequence[Function] | None"
+HistoryKind: TypeAlias = Literal["shallow", "deep"]
+
+ANY: Final = "*"
+_HISTORIES: Final = ("shallow", "deep")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One function of the user's that a machine calls: a guard, an action, an entry or an exit hook."""
+
+    kind: Literal["guard", "action", "enter", "exit", "output"]
+    name: str
+    fn: Function
+    takes_context: bool
+    retry: Policy | None
+    where: str
+    """The state, or the transition's name: ``pending -> building``."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A state as it was added; ``StateMachine.add_state`` says what the fields mean."""
+
+    name: str
+    parent: str | None = None
+    initial: tuple[str, ...] = ()
+    parallel: bool = False
+    final: bool = False
+    history: HistoryKind | None = None
+    on_entry: tuple[Call, ...] = ()
+    on_exit: tuple[Call, ...] = ()
+    on_initial: tuple[Call, ...] = ()
+    output: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A transition as it was added; ``StateMachine.add_transition`` says what the fields mean."""
+
+    id: str
+    source: str
+    targets: tuple[str, ...]
+    triggers: tuple[str, ...]
+    guard: Call | None
+    in_state: tuple[str, ...]
+    actions: tuple[Call, ...]
+    internal: bool
+    always: bool
+    after_ns: int | None
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether no event, time or condition is named that sets it off."""
+        return not self.triggers and not self.always and self.after_ns is None
+
+    @property
+    def unconditional(self) -> bool:
+        """Whether nothing keeps it from being taken once its event is there."""
+        return self.guard is None and not self.in_state
+
+    @property
+    def cue(self) -> str:
+        """What sets it off, in words: ``on build``, ``after 5m``, ``always``, ``on any event``."""
+        if self.always:
+            return "always"
+        if self.after_ns is not None:
+            return f"after {format_duration(self.after_ns)}"
+        return f"on {' or '.join(self.triggers)}" if self.triggers else "on any event"
+
+
+def label(source: str, targets: Sequence[str]) -> str:
+    """Name a transition by its ends: ``pending -> building``, ``open (stays)``."""
+    return f"{source} -> {', '.join(targets)}" if targets else f"{source} (stays)"
+
+
+def calls(
+    kind: Literal["guard", "action", "enter", "exit", "output"],
+    given: Functions,
+    where: str,
+    retry: Policy | None = None,
+) -> tuple[Call, ...]:
+    """Read one function, a list of them, or none. Raise DesignError if one cannot be called."""
+    if given is None:
+        return ()
+    functions = list(given) if isinstance(given, list | tuple) else [given]
+    part = f"{_KIND_WORDS[kind]} of {where!r}"
+    check_policy(retry, f"retry of {where!r}")
+    return tuple(
+        Call(kind, name_of(fn) or f"{kind} {where}", fn, _takes_context(fn, part), retry, where)  # type: ignore[arg-type]
+        for fn in functions
+    )
+
+
+_KIND_WORDS: Final = {
+    "guard": "guard",
+    "action": "action",
+    "enter": "on_entry",
+    "exit": "on_exit",
+    "output": "output",
+}
+
+
+def _takes_context(fn: object, part: str) -> bool:
+    wanted = takes(fn, part)
+    if wanted.least > 1:
+        raise DesignError(f"{part} takes {wanted}; it may take none, or one: the context of the moment")
+    return wanted.least == 1
+
+
+def names(given: str | Sequence[str] | None, part: str) -> tuple[str, ...]:
+    """Read a name, several, or none. Raise DesignError if one is no name."""
+    if given is None:
+        return ()
+    several = given if isinstance(given, list | tuple) else (given,)
+    return tuple(checked_name(name, part) for name in several)
+
+
+def delay_ns(after: Duration | None, part: str) -> int | None:
+    """Read the time after which a transition is taken. Raise DesignError if it is none."""
+    if after is None:
+        return None
+    try:
+        return parse_duration(after)
+    except DurationError as error:
+        raise DesignError(f"after of {part}: {error}") from None
+
+
+def check_history(history: object, name: str, parent: str | None) -> None:
+    """Raise DesignError unless this is no history state, or one that can work."""
+    if history is None:
+        return
+    if history not in _HISTORIES:
+        hint = did_you_mean(str(history), _HISTORIES)
+        raise DesignError(f"history of state {name!r} is {history!r}{hint}; allowed: shallow, deep")
+    if parent is None:
+        raise DesignError(
+            f"history state {name!r} has no parent, so there is nothing that it could remember; "
+            "write parent= the state whose past it keeps"
+        )
+
+
+def plain_output(output: Any, where: str) -> Any:
+    """Read what a final state hands on: a function to be called, or a plain value."""
+    if callable(output) and not isinstance(output, Mapping):
+        return calls("output", output, where)[0]
+    return output
