@@ -6,13 +6,15 @@ A document that needs more is refused with ``LeftOut``, which says what it needs
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from types import SimpleNamespace
 
 from wfsim.workflows import StateMachine
 
-NAMESPACE = "{http://www.w3.org/2005/07/scxml}"
-PROCESSOR = "http://www.w3.org/TR/scxml/#SCXMLEventProcessor"
+SYSTEM = re.compile(
+    r"_sessionid|_ioprocessors|_event\.(origin|type|sendid|invokeid|raw)|\b_x\b|hasattr|^_(event|name)$"
+)
 
 
 class LeftOut(Exception):
@@ -20,7 +22,20 @@ class LeftOut(Exception):
 
 
 def tag(element):
-    return element.tag.removeprefix(NAMESPACE)
+    return element.tag.rpartition("}")[2]
+
+
+class Payload(dict):
+    """What comes with an event: its fields are attributes too."""
+
+    __getattr__ = dict.__getitem__
+
+
+def literal(text):
+    try:
+        return eval(text, {})
+    except Exception:
+        return " ".join(text.split())
 
 
 def parts(element, *tags):
@@ -41,8 +56,8 @@ class Translation:
     def __init__(self, document):
         root = ET.fromstring(document)
         for element in root.iter():
-            if tag(element) in {"invoke", "finalize", "script"}:
-                raise LeftOut(f"<{tag(element)}>")
+            self.look_at(element)
+        self.is_python = root.get("datamodel") != "ecmascript"
         self.ids = 0
         self.names = {}
         tops = parts(root, "state", "parallel", "final")
@@ -56,6 +71,24 @@ class Translation:
         for source, element in self.transitions:
             self.transition(source, element)
 
+    def look_at(self, element):
+        """Refuse a document for what is not meant to be there, before anything runs."""
+        kind = tag(element)
+        if kind in {"invoke", "finalize", "script"}:
+            raise LeftOut(f"<{kind}>")
+        if kind == "send" and (element.get("type") or element.get("typeexpr")):
+            raise LeftOut("I/O processors")
+        target = element.get("targetexpr") or element.get("target", "")
+        if kind == "send" and target.startswith(("http", "#_scxml", "'#_scxml", "Var", "_", "#_parent")):
+            raise LeftOut("I/O processors")
+        for expression in element.attrib.values():
+            if SYSTEM.search(expression):
+                raise LeftOut("system variables")
+            if "Math." in expression:
+                raise LeftOut("JavaScript's library")
+        if kind == "content" and len(element):
+            raise LeftOut("XML content")
+
     def name(self, element):
         if id(element) not in self.names:
             self.ids += 1
@@ -64,11 +97,12 @@ class Translation:
 
     def data(self, root):
         found = {}
-        for datum in root.iter(f"{NAMESPACE}data"):
-            if datum.get("src") or datum.get("expr") is None and (datum.text or len(datum)):
+        for datum in (element for element in root.iter() if tag(element) == "data"):
+            if datum.get("src") or len(datum):
                 raise LeftOut("data from a file or from XML content")
+            text = (datum.text or "").strip() or "None"
             try:
-                found[datum.get("id")] = eval(datum.get("expr", "None"), {})
+                found[datum.get("id")] = eval(datum.get("expr", text), {})
             except Exception as error:
                 raise LeftOut("errors while the data model is set up") from error
         if root.get("binding") == "late":
@@ -187,15 +221,15 @@ class Translation:
         event = step.get("event") or self.value(step.get("eventexpr"), context)
         delay = step.get("delay") or self.either(step, "delayexpr", context) or "0s"
         target = step.get("target") or self.either(step, "targetexpr", context)
-        kind = step.get("type") or self.either(step, "typeexpr", context) or PROCESSOR
         payload = self.payload(step, context)
         if target == "#_internal":
             context.raise_event(event, payload)
             return
+        if target:
+            raise ValueError(f"there is no target {target!r}")
         name = context.send(event, payload, after=seconds(delay), id=step.get("id"))
         if step.get("idlocation"):
             context.data[step.get("idlocation")] = name
-        assert kind in {PROCESSOR, PROCESSOR.rstrip("#SCXMLEventProcessor"), "scxml"}, kind
 
     def either(self, step, attribute, context):
         return self.value(step.get(attribute), context) if step.get(attribute) else None
@@ -209,8 +243,8 @@ class Translation:
                 return self.value(content.get("expr"), context)
             if len(content):
                 raise LeftOut("XML content")
-            return (content.text or "").strip()
-        return names or None
+            return literal((content.text or "").strip())
+        return Payload(names) if names else None
 
     # -- expressions --
 
@@ -224,7 +258,15 @@ class Translation:
             "true": True,
             "false": False,
         }
-        return eval(expression.strip(), {}, known)
+        return eval(self.python(expression), {}, known)
+
+    def python(self, expression):
+        """Write an expression in Python: the two languages spell the simple ones nearly alike."""
+        if self.is_python:
+            return expression.strip()
+        for javascript, python in (("===", "=="), ("!==", "!="), ("&&", " and "), ("||", " or ")):
+            expression = expression.replace(javascript, python)
+        return re.sub(r"!(?!=)", " not ", expression).strip()
 
 
 def translate(document):

@@ -412,7 +412,7 @@ class Session:
         assert parent is not None  # noqa: S101 - only the root has none
         output = final.output
         if isinstance(output, Call):
-            output = await self._call(output, context)
+            output = await self._output(output, context)
         if not parent.up:
             self.done, self.output = True, output
             return
@@ -420,6 +420,15 @@ class Session:
         above = parent.parent
         if above is not None and above.parallel and is_over(above, self.active):
             self.raise_internal(f"done.state.{above.name}", None)
+
+    async def _output(self, call: Call, context: MachineContext) -> Any:
+        try:
+            return await self._call(call, context)
+        except Exception as error:
+            if not self._continues:
+                raise
+            self._raise_error(error)
+            return None
 
     def _plan(self, leaving: Iterable[Node], entering: Iterable[Node]) -> Plan:
         """Work out what becomes of the timers and of what was sent, when the step is made."""
