@@ -1,4 +1,7 @@
-"""Flows: they arrange steps. A saga runs steps in a row and undoes them; a DAG runs tasks as soon as it may.
+"""Flows: they arrange steps.
+
+A saga runs steps in a row and undoes them; a DAG runs tasks as soon as it may; a state machine answers events
+by what it is in the middle of.
 
 A flow is an ordinary object with a coroutine method ``run``: the same object runs in production on a plain
 asyncio loop and under faults in virtual time. A policy, such as a retry, wraps one step; a flow knows a
@@ -11,20 +14,38 @@ from wfsim.workflows._dag import DAGWorkflow, Task
 from wfsim.workflows._policy import Policy
 from wfsim.workflows._saga import Context, LockTable, Saga, Step
 from wfsim.workflows._statemachine import (
+    Coverage,
     MachineContext,
+    Path,
+    Problem,
     Session,
+    State,
     StateMachine,
+    Transition,
+    shortest_paths,
+    simple_paths,
+    transition_coverage,
+    transition_tour,
 )
 
 __all__ = [
     "Context",
+    "Coverage",
     "DAGWorkflow",
     "LockTable",
     "MachineContext",
+    "Path",
     "Policy",
+    "Problem",
     "Saga",
     "Session",
+    "State",
     "StateMachine",
     "Step",
     "Task",
+    "Transition",
+    "shortest_paths",
+    "simple_paths",
+    "transition_coverage",
+    "transition_tour",
 ]

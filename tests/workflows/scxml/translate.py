@@ -227,7 +227,7 @@ class Translation:
             return
         if target:
             raise ValueError(f"there is no target {target!r}")
-        name = context.send(event, payload, after=seconds(delay), id=step.get("id"))
+        name = context.send(event, payload, after=seconds(delay), name=step.get("id"))
         if step.get("idlocation"):
             context.data[step.get("idlocation")] = name
 

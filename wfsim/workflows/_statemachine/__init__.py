@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from wfsim.workflows._statemachine._checks import Problem
 from wfsim.workflows._statemachine._context import MachineContext
+from wfsim.workflows._statemachine._coverage import Coverage, transition_coverage
 from wfsim.workflows._statemachine._machine import StateMachine
 from wfsim.workflows._statemachine._parts import State, Transition
+from wfsim.workflows._statemachine._paths import Path, shortest_paths, simple_paths, transition_tour
 from wfsim.workflows._statemachine._session import Session
 
-__all__ = ["MachineContext", "Session", "State", "StateMachine", "Transition"]
+__all__ = [
+    "Coverage",
+    "MachineContext",
+    "Path",
+    "Problem",
+    "Session",
+    "State",
+    "StateMachine",
+    "Transition",
+    "shortest_paths",
+    "simple_paths",
+    "transition_coverage",
+    "transition_tour",
+]

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from wfsim.errors import DesignError
-from wfsim.history import Plain
 from wfsim.workflows._naming import did_you_mean
 from wfsim.workflows._statemachine._parts import ANY, Call, State, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from wfsim.history import Plain
 
 _PLATFORM: Final = ("done.", "error.")
 
@@ -162,7 +163,9 @@ class Chart:
         for state in children.get(parent.name or None, ()):
             if parent.is_final or parent.history:
                 what = "final" if parent.is_final else "history"
-                raise DesignError(f"the {what} state {parent.name!r} of {self.title} has a child, {state.name!r}")
+                raise DesignError(
+                    f"the {what} state {parent.name!r} of {self.title} has a child, {state.name!r}"
+                )
             node = Node(state, parent)
             node.order = len(self.nodes) + 1
             self.nodes[state.name] = node
@@ -171,7 +174,9 @@ class Chart:
             self._plant(node, children)
         parent.reaches = len(self.nodes)
         if parent.parallel and not parent.children:
-            raise DesignError(f"the parallel state {parent.name!r} of {self.title} has no regions; add states with parent=")
+            raise DesignError(
+                f"the parallel state {parent.name!r} of {self.title} has no regions; add states with parent="
+            )
 
     def node(self, name: str, part: str) -> Node:
         """Find a state by its name. Raise DesignError, with a close one, if there is none."""
@@ -221,7 +226,9 @@ class Chart:
         """Find out where a node begins: where it says, else in its first child."""
         if node.is_leaf:
             if initial:
-                raise DesignError(f"state {node.name!r} of {self.title} has an initial state, but no states inside it")
+                raise DesignError(
+                    f"state {node.name!r} of {self.title} has an initial state, but no states inside it"
+                )
             return
         part = f"initial of state {node.name!r}" if node.name else f"initial of {self.title}"
         found = tuple(self.node(name, part) for name in initial)
@@ -244,7 +251,9 @@ class Chart:
             raise DesignError(f"{part} has {len(arrows)} transitions; one says where to go without a past")
         for arrow in arrows:
             if not arrow.unnamed or arrow.guard or arrow.in_state or not arrow.targets:
-                raise DesignError(f"the default of {part} takes no trigger, time or guard, and needs a target")
+                raise DesignError(
+                    f"the default of {part} takes no trigger, time or guard, and needs a target"
+                )
             assert node.parent is not None  # noqa: S101 - a history state has one
             if not all(map(node.parent.holds, arrow.targets)):
                 raise DesignError(f"the default of {part} leads out of its parent {node.parent.name!r}")

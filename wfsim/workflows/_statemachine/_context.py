@@ -48,12 +48,10 @@ class MachineContext:
         """Put an event on the internal queue: it comes before all that waits outside (SCXML's raise)."""
         self._session.raise_internal(event, payload)
 
-    def send(
-        self, event: str, payload: Any = None, *, after: Duration = 0, id: str | None = None
-    ) -> str:
+    def send(self, event: str, payload: Any = None, *, after: Duration = 0, name: str | None = None) -> str:
         """Send the machine an event from outside, now or after a while; give the name to cancel it by."""
-        return self._session.send_later(event, payload, after, id)
+        return self._session.send_later(event, payload, after, name)
 
-    def cancel(self, id: str) -> None:
+    def cancel(self, name: str) -> None:
         """Take back an event that was sent and has not arrived yet."""
-        self._session.cancel_sent(id)
+        self._session.cancel_sent(name)

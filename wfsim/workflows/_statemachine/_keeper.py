@@ -51,7 +51,11 @@ class Keeper:
     # -- writing --
 
     async def begin(
-        self, session: Session, arrows: Sequence[Arrow], item: Item, calls: bool  # noqa: FBT001
+        self,
+        session: Session,
+        arrows: Sequence[Arrow],
+        item: Item,
+        calls: bool,  # noqa: FBT001
     ) -> None:
         """Record what is about to be done, if any function is to be called."""
         self._begun = calls
@@ -98,7 +102,7 @@ class Keeper:
                 "done": session.done,
                 "timers": [_told(timer) for timer in plan.timers],
                 "internal": _queue(session.internal),
-                "external": _queue(one for one in (*session.external, *plan.sent) if _is_ours(one)),
+                "external": _queue(session.external) + _queue(plan.sent),
                 "heard": session.heard,
             },
         )
@@ -188,12 +192,8 @@ def restore(session: Session, past: Past) -> list[Timer]:
 
 
 def _queue(items: Iterable[Item | Timer]) -> list[list[Any]]:
-    return [[item.event, item.payload] for item in items]
-
-
-def _is_ours(item: Item | Timer) -> bool:
-    """Tell whether nobody outside holds the event: who waits for his turn will trigger it again."""
-    return isinstance(item, Timer) or item.turn is None
+    """Write down events, save those that somebody outside holds: who waits for a turn will come again."""
+    return [[item.event, item.payload] for item in items if isinstance(item, Timer) or item.turn is None]
 
 
 def _node(chart: Chart, name: str) -> Node:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from copy import deepcopy
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from wfsim.errors import DesignError
 from wfsim.history import Plain
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from wfsim.kernel import Nemesis
     from wfsim.workflows._policy import Policy
     from wfsim.workflows._statemachine._checks import Problem
-    from wfsim.workflows._statemachine._paths import Path
 
 Happening: TypeAlias = "str | tuple[str, Any] | timedelta"
 """One thing that happens to a machine: an event, an event with what comes with it, or time that passes."""
@@ -130,16 +130,13 @@ class StateMachine:
         it begins. Each takes no argument or one, the :class:`MachineContext`, and may be a
         coroutine function.
         """
-        checked_name(name, f"a state of state machine {self.name!r}")
-        if name in self._states:
-            raise DesignError(f"state machine {self.name!r} has a state {name!r} already; give this one another name")
-        if name == ANY:
-            raise DesignError("a state cannot be called '*', which as a source means any state")
+        self._check_state(name)
         check_history(history, name, parent)
         if final and (parallel or history):
-            raise DesignError(f"state {name!r} is final, so it cannot be {'parallel' if parallel else 'a history state'} too")
+            other = "parallel" if parallel else "a history state"
+            raise DesignError(f"state {name!r} is final, so it cannot be {other} too")
         if history and (on_entry or on_exit):
-            raise DesignError(f"history state {name!r} is never active itself, so it has no on_entry or on_exit")
+            raise DesignError(f"history state {name!r} is never active itself; it has no on_entry or on_exit")
         self._states[name] = State(
             name,
             parent,
@@ -154,6 +151,15 @@ class StateMachine:
         )
         self._changed()
         return self
+
+    def _check_state(self, name: str) -> None:
+        checked_name(name, f"a state of state machine {self.name!r}")
+        if name in self._states:
+            raise DesignError(
+                f"state machine {self.name!r} has a state {name!r} already; give this one another name"
+            )
+        if name == ANY:
+            raise DesignError("a state cannot be called '*', which as a source means any state")
 
     def add_transition(
         self,
@@ -209,7 +215,11 @@ class StateMachine:
     def _check_cue(
         self, where: str, triggers: tuple[str, ...], after: Any, *, always: bool, targets: tuple[str, ...]
     ) -> None:
-        cues = [word for word, is_set in (("trigger", triggers), ("after", after is not None), ("always", always)) if is_set]
+        cues = [
+            word
+            for word, is_set in (("trigger", triggers), ("after", after is not None), ("always", always))
+            if is_set
+        ]
         if len(cues) > 1:
             raise DesignError(f"{where!r} has both {' and '.join(cues)}; add a transition for each")
         if not targets and not cues:
@@ -228,7 +238,9 @@ class StateMachine:
     def _changed(self) -> None:
         self._chart = self._described = None
         if self._session is not None and self._session.active:
-            raise DesignError(f"state machine {self.name!r} has been started; build it before you trigger events")
+            raise DesignError(
+                f"state machine {self.name!r} has been started; build it before you trigger events"
+            )
         self._session = None
 
     @property
@@ -245,7 +257,11 @@ class StateMachine:
     @property
     def steps(self) -> tuple[str, ...]:
         """The names that faults may select: of guards, actions and hooks, then of the states."""
-        found = [call.name for state in self.states for call in (*state.on_entry, *state.on_exit, *state.on_initial)]
+        found = [
+            call.name
+            for state in self.states
+            for call in (*state.on_entry, *state.on_exit, *state.on_initial)
+        ]
         for one in self._transitions:
             found += [call.name for call in ((one.guard,) if one.guard else ()) + one.actions]
         points = ["start", "begin", "call", "step", "drop"] if self.journal else []
@@ -273,7 +289,9 @@ class StateMachine:
         for name in self._implied:
             hint = did_you_mean(name, self._states)
             if name not in self._states and (hint or self._is_strict()):
-                raise DesignError(f"{name!r} is no state of state machine {self.name!r}{hint or '; add it with add_state'}")
+                raise DesignError(
+                    f"{name!r} is no state of state machine {self.name!r}{hint or '; add it with add_state'}"
+                )
 
     def _is_strict(self) -> bool:
         """Whether all states are to be added: so it is once one of them has a place in another."""
@@ -299,7 +317,9 @@ class StateMachine:
         own = deepcopy(self._data) | dict(data or {})
         if self.journal is None:
             if key is not None:
-                raise DesignError(f"state machine {self.name!r} has no journal, so key={key!r} names nothing in it")
+                raise DesignError(
+                    f"state machine {self.name!r} has no journal, so key={key!r} names nothing in it"
+                )
             return Session(self, own, given, None)
         if key is None:
             raise DesignError(
@@ -308,7 +328,9 @@ class StateMachine:
         keeper = Keeper(self.journal, key, mark_first=self.actions == "at_most_once")
         return Session(self, own, given, keeper)
 
-    async def run(self, given: Any = None, /, *script: Happening, key: str | None = None) -> str | tuple[str, ...]:
+    async def run(
+        self, given: Any = None, /, *script: Happening, key: str | None = None
+    ) -> str | tuple[str, ...]:
         """Live once from start to end, and give the state in which that is.
 
         ``given`` is the input. The ``script`` says what happens: events (``"pay"``, or ``("pay", 20)`` with
@@ -412,24 +434,15 @@ class StateMachine:
 
         return to_mermaid(self)
 
-    def shortest_paths(self, **options: Any) -> tuple[Path, ...]:
-        """Find a shortest way to each situation that the machine can be in, by running it.
-
-        :func:`shortest_paths` says more.
-        """
-        from wfsim.workflows._statemachine._paths import shortest_paths
-
-        return shortest_paths(self, **options)
-
-
-class _Sleep(Protocol):
-    def __call__(self, seconds: float) -> Awaitable[None]: ...
-
 
 def _inside_loop() -> bool:
-    import asyncio
-
-    return running_loop() is not None or asyncio._get_running_loop() is not None
+    if running_loop() is not None:
+        return True
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _one_of(option: str, value: Any, allowed: Sequence[str]) -> Any:

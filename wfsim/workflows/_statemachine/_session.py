@@ -66,7 +66,9 @@ class Session:
     ``StateMachine.session`` makes one. ``await session.trigger("pay")`` hands it an event.
     """
 
-    def __init__(self, machine: StateMachine, data: dict[str, Any], given: Any, keeper: Keeper | None) -> None:
+    def __init__(
+        self, machine: StateMachine, data: dict[str, Any], given: Any, keeper: Keeper | None
+    ) -> None:
         self.machine = machine
         self.chart = machine.chart()
         self.data = data
@@ -94,7 +96,9 @@ class Session:
         self._failure: BaseException | None = None
 
     def __repr__(self) -> str:
-        return f"<Session of {self._design!r} in {', '.join(node.name for node in self.leaves) or 'no state'}>"
+        return (
+            f"<Session of {self._design!r} in {', '.join(node.name for node in self.leaves) or 'no state'}>"
+        )
 
     # -- where it is --
 
@@ -243,7 +247,9 @@ class Session:
 
     async def _begin(self) -> None:
         if self.born is None:
-            self.born = record("machine", self._design, design=self._design, data=self.machine.described(self))
+            self.born = record(
+                "machine", self._design, design=self._design, data=self.machine.described(self)
+            )
         self._cause = self.born
         if self.keeper is not None and await self._resume(self.keeper):
             self._started = True
@@ -536,9 +542,7 @@ class Session:
         data = {"transition": arrow.id}
         try:
             return bool(
-                await perform(
-                    "guard", self._design, call.name, call.fn, *args, cause=self._cause, data=data
-                )
+                await perform("guard", self._design, call.name, call.fn, *args, cause=self._cause, data=data)
             )
         except Exception as error:
             if not self._continues:
@@ -616,7 +620,11 @@ class Session:
                 record("drop", item.event, design=self._design, cause=item.cause, data=told)
         if item.error is not None and not self._continues:
             raise item.error
-        if self.machine.unhandled == "raise" and item.timer is None and not item.event.startswith(("done.", "error.")):
+        if (
+            self.machine.unhandled == "raise"
+            and item.timer is None
+            and not item.event.startswith(("done.", "error."))
+        ):
             raise EventRefused(item.event, tuple(node.name for node in self.leaves), self._design)
 
     # -- what functions set off --
@@ -626,7 +634,11 @@ class Session:
     ) -> None:
         """Put an event on the internal queue."""
         told = record(
-            "raise", event, design=self._design, cause=self._cause if cause is None else cause, data=_told(payload)
+            "raise",
+            event,
+            design=self._design,
+            cause=self._cause if cause is None else cause,
+            data=_told(payload),
         )
         item = Item(event, payload, told, "internal")
         item.error = error
@@ -658,10 +670,13 @@ class Session:
             if _is_loss(fault):
                 return
             item = Item(timer.event, timer.payload, self.born, "timer" if arrow else "sent")
-            if arrow is None:
-                item.cause = record("timer", name, design=self._design, cause=self.born)
-            else:
+            if arrow is not None:
                 item.timer = timer
+            else:
+                item.cause = record("timer", name, design=self._design, cause=self.born)
+                if self._busy:
+                    self.external.append(item)
+                    return
             await self._enter_turn(item)
         except Exception as error:  # noqa: BLE001 - told to whoever waits for the session, else raised
             self._fail(error)

@@ -109,4 +109,4 @@ def wall_ns() -> int:
     simulation = current()
     if simulation is not None:
         return (simulation.start - _EPOCH) // _MICROSECOND * 1_000 + simulation.now_ns
-    return time.time_ns()  # outside a simulation time is real
+    return time.time_ns()  # noqa: TID251 - outside a simulation time is real
