@@ -4,7 +4,7 @@ The front door. Each name below is imported from its room when it is first used,
 ``import wfsim`` (which every pytest session pays for) costs well under a millisecond.
 
 ``simulate`` runs any coroutine function or design in virtual time and returns a ``Run``;
-``Saga``, ``DAGWorkflow``, ``Task`` and ``Retry`` are designs and policies that run in
+``Saga``, ``DAGWorkflow``, ``Task``, ``StateMachine`` and ``Retry`` are designs and policies that run in
 production too; ``fail``, ``delay``, ``hang``, ``lose_reply`` and ``crash`` are faults to hand
 to ``simulate``; ``checkers`` judge the run's ``History``.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wfsim.kernel import effect, fault_point, now, sleep, start_process
     from wfsim.nemesis import crash, delay, fail, hang, lose_reply
     from wfsim.resilience import Retry
-    from wfsim.workflows import DAGWorkflow, Saga, Task
+    from wfsim.workflows import DAGWorkflow, Saga, StateMachine, Task
 
 __version__ = "0.1.0"
 
@@ -34,7 +34,7 @@ _ROOMS = {
     "kernel": ("effect", "fault_point", "now", "sleep", "start_process"),
     "nemesis": ("crash", "delay", "fail", "hang", "lose_reply"),
     "resilience": ("Retry",),
-    "workflows": ("DAGWorkflow", "Saga", "Task"),
+    "workflows": ("DAGWorkflow", "Saga", "StateMachine", "Task"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
@@ -46,6 +46,7 @@ __all__ = [
     "Retry",
     "Run",
     "Saga",
+    "StateMachine",
     "Task",
     "WfsimError",
     "__version__",

@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 
 from wfsim.errors import ScenarioError
 from wfsim.scenario import ScenarioErrors, load, load_text
+from wfsim.scenario._expect import known_checkers
 
-CASES = (Path(__file__).with_name("bad_files.txt").read_text(encoding="utf-8")).split("====\n")[1:]
+CHECKERS = ", ".join(sorted(known_checkers()))
+TEXT = Path(__file__).with_name("bad_files.txt").read_text(encoding="utf-8")
+CASES = TEXT.replace("{checkers}", CHECKERS).split("====\n")[1:]
 EXPECTED = "> "
 SAGA = """\
 design:

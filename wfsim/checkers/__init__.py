@@ -11,15 +11,31 @@ from wfsim.checkers._dag import dependencies_respected, no_cycle
 from wfsim.checkers._effects import effect_at_most_once
 from wfsim.checkers._retry import retried_as_policy
 from wfsim.checkers._saga import compensated_exactly_once, compensated_in_reverse
+from wfsim.checkers._statemachine import (
+    action_exactly_once,
+    ends_in,
+    never_in,
+    no_event_dropped,
+    reaches_final,
+    stays_at_most,
+    transitions_legal,
+)
 from wfsim.checkers._verdict import Verdict
 
 __all__ = [
     "Verdict",
+    "action_exactly_once",
     "compensated_exactly_once",
     "compensated_in_reverse",
     "completed",
     "dependencies_respected",
     "effect_at_most_once",
+    "ends_in",
+    "never_in",
     "no_cycle",
+    "no_event_dropped",
+    "reaches_final",
     "retried_as_policy",
+    "stays_at_most",
+    "transitions_legal",
 ]

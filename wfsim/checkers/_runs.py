@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from wfsim.history import History, Span
 
-DESIGN_KINDS = ("saga", "dag")
+DESIGN_KINDS = ("saga", "dag", "machine")
 
 
 @dataclass(frozen=True, slots=True)

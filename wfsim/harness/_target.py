@@ -136,7 +136,9 @@ def target_of(design: Any) -> Target:
 
 def describe_design(design: Any) -> Description:
     """Return what can be read off a design: its name, its class's name as kind, the names of its steps."""
-    kind = {"DAGWorkflow": "dag"}.get(type(design).__name__, type(design).__name__.lower())
+    kind = {"DAGWorkflow": "dag", "StateMachine": "machine"}.get(
+        type(design).__name__, type(design).__name__.lower()
+    )
     parts = getattr(design, "steps", None) or getattr(design, "tasks", None)
     return Description(getattr(design, "name", "") or kind, kind, _names(parts))
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from wfsim.report._machine_words import told_elsewhere
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wfsim.history import History, Op
 
 _INSTANCE: Final = "instance"
-_FLOWS: Final = frozenset({"saga", "dag"})
+_FLOWS: Final = frozenset({"saga", "dag", "machine"})
 
 
 def is_crash(op: Op) -> bool:
@@ -38,6 +40,7 @@ class Tree:
         told = (*self.faults.values(), *self.effects.values())
         self.crashes = self._injected_crashes()
         self.folded = {op.index for ops in told for op in ops} | {op.index for op in self.crashes.values()}
+        self.folded |= told_elsewhere(history)
         self.instances = {op.process: op for op in self.invokes.values() if op.kind == _INSTANCE}
         talkative = {op.process for op in history if op.kind != _INSTANCE}
         self.silent = {op.index for op in self.instances.values() if op.process in talkative}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from wfsim.report._machine_words import guard_says, machine_fact
 from wfsim.units import format_duration
 
 if TYPE_CHECKING:
@@ -35,7 +36,19 @@ def plural(count: int, word: str) -> str:
 def subject(op: Op) -> str:
     """Name what was called: "charge", "compensate charge"; a user's own kind comes before the name."""
     name = op.name or op.design or op.kind
-    if op.kind in {"forward", "task", "saga", "dag", "call", "instance", ""}:
+    if op.kind in {
+        "forward",
+        "task",
+        "action",
+        "enter",
+        "exit",
+        "saga",
+        "dag",
+        "machine",
+        "call",
+        "instance",
+        "",
+    }:
         return name
     return name if name == op.kind else f"{op.kind} {name}"
 
@@ -69,7 +82,7 @@ _ASIDES = {"fail": "injected", "lose_reply": "injected", "hang": "injected"}
 
 def _outcome(end: Op, faults: Sequence[str], *, is_flow: bool) -> str:
     if end.type == "ok":
-        return "ok"
+        return guard_says(end) if end.kind == "guard" else "ok"
     error = error_of(end.data)
     if is_flow and error == "CancelledError":
         return "cancelled"
@@ -103,7 +116,7 @@ def fact(op: Op, fault: Op | None = None) -> str:
         return f"skips {op.name}" + (f", because {because} failed" if because else "")
     if op.kind == "fault":
         return f"fault: {op.name}{_place_of(op)} (injected)"
-    return f"{subject(op)}{_details(op)}"
+    return machine_fact(op) or f"{subject(op)}{_details(op)}"
 
 
 def _place_of(fault: Op) -> str:

@@ -80,6 +80,7 @@ class Arrow:
     __slots__ = (
         "actions",
         "after_ns",
+        "cue",
         "domain",
         "events",
         "facts",
@@ -106,6 +107,7 @@ class Arrow:
         self.actions = transition.actions
         self.internal = transition.internal
         self.after_ns = transition.after_ns
+        self.cue = transition.cue
         self.unnamed = transition.unnamed
         self.unless = targets if transition.source == ANY else ()
         self.domain: Node | None = None

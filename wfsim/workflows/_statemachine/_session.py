@@ -147,6 +147,8 @@ class Session:
             arrow = self._shortcut(event)
             if arrow is not None:
                 return self._jump(arrow, event, payload)
+        if not self._started and not self._busy:
+            await self.start()
         cause = record("trigger", event, design=self._design, cause=self.born, data=_told(payload))
         item = Item(event, payload, cause)
         if self._busy and _ACTING.get() is self:
@@ -460,7 +462,7 @@ class Session:
     def _commit(self, arrows: Sequence[Arrow], item: Item, before: _Before, plan: Plan) -> None:
         """Make the step true: tell the history, set and cancel timers, send what was sent."""
         facts = {
-            "on": item.event,
+            "on": item.event or (arrows[0].cue if arrows else "start"),
             "from": [node.name for node in before.active if node.is_leaf],
             "to": [node.name for node in self.active if node.is_leaf],
             "taken": [arrow.id for arrow in arrows],
