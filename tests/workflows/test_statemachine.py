@@ -103,7 +103,9 @@ def test_a_script_of_events_payloads_and_time():
     """``run`` plays events, events with what comes with them, and times that pass."""
     seen = []
     machine = StateMachine("a")
-    machine.add_transition("a", None, "add", action=lambda context: seen.append((context.payload, context.input)))
+    machine.add_transition(
+        "a", None, "add", action=lambda context: seen.append((context.payload, context.input))
+    )
     outcome = simulate(machine, "order", ("add", 1), timedelta(minutes=5), "add")
     assert seen == [(1, "order"), (None, "order")]
     assert outcome.duration == 300
@@ -167,7 +169,9 @@ def test_an_event_that_nobody_answers():
     """It is ignored, and the history tells; a strict machine raises, and names where it is."""
     machine = StateMachine("a", name="strict", unhandled="raise")
     machine.add_transition("a", "b", "go")
-    with pytest.raises(EventRefused, match="state machine 'strict' is in b, where nothing answers the event 'go'"):
+    with pytest.raises(
+        EventRefused, match="state machine 'strict' is in b, where nothing answers the event 'go'"
+    ):
         run(machine, None, "go", "go")
     machine.unhandled = "ignore"
     outcome = simulate(machine, None, "go", "go")
@@ -267,7 +271,9 @@ def test_one_event_at_a_time():
         machine.add_transition("a", "b", "go", action=slow)
         machine.add_transition("b", "a", "back", action=slow)
         session = machine.session()
-        return await asyncio.gather(*(session.trigger(event, n) for n, event in enumerate(("go", "go", "back"))))
+        return await asyncio.gather(
+            *(session.trigger(event, n) for n, event in enumerate(("go", "go", "back")))
+        )
 
     assert run(main) == [True, False, True]
     assert log == ["0 begins", "0 ends", "2 begins", "2 ends"]
@@ -316,7 +322,9 @@ def test_done_events_carry_the_output():
     machine.add_state("made", parent="work", final=True, output=lambda context: context.data["n"] * 2)
     machine.add_state("end", final=True, output="bye")
     machine.add_transition("doing", "made", "make", action=lambda context: context.data.update(n=21))
-    machine.add_transition("work", "end", "done.state.work", action=lambda context: seen.append(context.payload))
+    machine.add_transition(
+        "work", "end", "done.state.work", action=lambda context: seen.append(context.payload)
+    )
     outcome = simulate(machine, None, "make")
     assert outcome.result() == "end"
     assert seen == [42]

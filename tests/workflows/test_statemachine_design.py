@@ -65,7 +65,7 @@ WRONG = {
         r"'a \(stays\)' has neither a target nor a trigger",
     ),
     "a guard that takes too much": (
-        lambda: machine().add_transition("a", "b", guard=lambda x, y: x),
+        lambda: machine().add_transition("a", "b", guard=lambda x, y: x + y),
         r"guard of 'a -> b' takes 2 arguments; it may take none, or one",
     ),
     "a guard that was called": (

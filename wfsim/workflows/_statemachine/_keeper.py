@@ -3,7 +3,7 @@
 A record is one of these:
 
 - ``begin``: these transitions, for this event, are about to call functions of the user's.
-- ``call``: one of those functions has been called (or, with ``actions="at_most_once"``, is about to be).
+- ``call``: one of those functions has been called; with ``actions="at_most_once"`` also: is about to be.
 - ``step``: the transitions are made; the whole state of the session.
 - ``drop``: the event led to nothing, or its functions failed and the step was given up.
 
@@ -45,7 +45,7 @@ class Keeper:
         self.key = key
         self._journal = journal
         self._mark_first = mark_first
-        self._done: dict[str, None] = {}  # the calls that the session which crashed has made
+        self._done: dict[str, dict[str, Any]] = {}  # the calls that the session which crashed has made
         self._begun = False
 
     # -- writing --
@@ -73,19 +73,39 @@ class Keeper:
                 },
             )
 
-    def has_done(self, place: str) -> bool:
-        """Tell whether this call was made before the crash."""
-        return place in self._done
+    def done_before(self, place: str) -> dict[str, Any] | None:
+        """Give the record of a call that was made before the crash; None if it was not."""
+        return self._done.get(place)
 
     async def before_call(self, session: Session, place: str) -> None:
         """Record a call before it is made, if it must not be made twice."""
         if self._mark_first:
-            await self._append(session, {"do": "call", "place": place, "data": session.data})
+            await self._record_call(session, place, (), (), None)
 
-    async def after_call(self, session: Session, place: str) -> None:
-        """Record a call that was made."""
-        if not self._mark_first:
-            await self._append(session, {"do": "call", "place": place, "data": session.data})
+    async def after_call(self, session: Session, place: str, since: tuple[int, int], value: Any) -> None:
+        """Record a call that was made, and what it set off: what came to the queues ``since``."""
+        raised, sent = session.internal[since[0] :], session.outbox[since[1] :]
+        await self._record_call(session, place, raised, sent, value)
+
+    async def _record_call(
+        self,
+        session: Session,
+        place: str,
+        raised: Iterable[Item],
+        sent: Iterable[Timer | str],
+        value: Any,
+    ) -> None:
+        await self._append(
+            session,
+            {
+                "do": "call",
+                "place": place,
+                "data": session.data,
+                "raised": _queue(raised),
+                "sent": [one if isinstance(one, str) else _told(one) for one in sent],
+                "value": value,
+            },
+        )
 
     async def step(self, session: Session, plan: Plan) -> None:
         """Record a step, and with it all that the session is then."""
@@ -140,12 +160,10 @@ class Keeper:
             past.heard = max(past.heard, record.get("heard", 0))
             past.at = record.get("at", past.at)
             if record["do"] == "begin":
-                past.begun = dict(record, data=None)
+                past.begun = record
                 self._done.clear()
             elif record["do"] == "call":
-                self._done[record["place"]] = None
-                if past.begun is not None:
-                    past.begun["data"] = record["data"]
+                self._done[record["place"]] = record
             else:
                 past.end(record)
                 self._done.clear()
@@ -184,11 +202,18 @@ def restore(session: Session, past: Past) -> list[Timer]:
     session.heard = past.heard
     session.active = [_node(chart, name) for name in step["states"]]
     session.past = {name: [_node(chart, one) for one in nodes] for name, nodes in step["past"].items()}
-    if past.begun is None or past.begun["data"] is None:
-        session.data.clear()
-        session.data.update(step["data"])
+    session.data.clear()
+    session.data.update(step["data"])
     session.input, session.output, session.done = step["input"], step["output"], step["done"]
     return [_timer(chart, told) for told in step["timers"] if told["name"] not in past.spent]
+
+
+def take_up(session: Session, call: Mapping[str, Any]) -> None:
+    """Do again what a recorded call did to its session, without calling it."""
+    session.data.clear()
+    session.data.update(call["data"])
+    session.internal.extend(session.inner(event, payload) for event, payload in call["raised"])
+    session.outbox.extend(one if isinstance(one, str) else _timer(session.chart, one) for one in call["sent"])
 
 
 def _queue(items: Iterable[Item | Timer]) -> list[list[Any]]:

@@ -22,7 +22,7 @@ from wfsim.workflows._failure import note_once, origin_of
 from wfsim.workflows._statemachine._chart import Arrow, Node, matches
 from wfsim.workflows._statemachine._context import MachineContext
 from wfsim.workflows._statemachine._entry import Entry, exit_set, is_over, remembered, without_conflicts
-from wfsim.workflows._statemachine._keeper import Keeper, arrow_named, restore
+from wfsim.workflows._statemachine._keeper import Keeper, Past, arrow_named, restore, take_up
 from wfsim.workflows._statemachine._parts import Call
 from wfsim.workflows._statemachine._timers import Timer, Timers, wall_ns
 
@@ -89,7 +89,7 @@ class Session:
         self._started = self._busy = self._unsettled = False
         self._calls = 0
         self._sends = 0
-        self._outbox: list[Timer | str] = []
+        self.outbox: list[Timer | str] = []
         self.heard = 0  # how many events of the script of `run` it has taken
         self._cause: int | None = None
         self._changed: asyncio.Future[None] | None = None
@@ -253,8 +253,9 @@ class Session:
                 "machine", self._design, design=self._design, data=self.machine.described(self)
             )
         self._cause = self.born
-        if self.keeper is not None and await self._resume(self.keeper):
-            self._started = True
+        past = None if self.keeper is None else await self.keeper.read()
+        if past is not None and past.step is not None:
+            await self._resume(past)
             return
         entry = Entry(self.past)
         entry.begin(self.chart.root)
@@ -262,18 +263,14 @@ class Session:
         self._started = True
         await self._settle()
 
-    async def _resume(self, keeper: Keeper) -> bool:
-        """Go on from what the journal holds; False if that is nothing yet."""
-        past = await keeper.read()
-        if past.begun is not None and past.begun["data"] is not None:
-            self.data.clear()
-            self.data.update(past.begun["data"])
-        if past.step is None:
-            return False
+    async def _resume(self, past: Past) -> None:
+        """Go on from what the journal holds."""
+        assert past.step is not None  # noqa: S101 - the caller saw it
+        assert self.keeper is not None  # noqa: S101 - it read the past
         timers = restore(self, past)
-        told = {"key": keeper.key, "in": [node.name for node in self.leaves], "timers": len(timers)}
+        told = {"key": self.keeper.key, "in": [node.name for node in self.leaves], "timers": len(timers)}
         self._cause = record("resume", self._design, design=self._design, cause=self.born, data=told)
-        self.internal = [Item(event, payload, self._cause, "internal") for event, payload in past.internal]
+        self.internal = [self.inner(event, payload) for event, payload in past.internal]
         self.external.extend(
             Item(event, payload, self._cause, "sent") for event, payload in past.step["external"]
         )
@@ -283,13 +280,17 @@ class Session:
         if past.begun is not None:
             await self._redo(past.begun)
         await self._settle()
-        return True
+
+    def inner(self, event: str, payload: Any) -> Item:
+        """Make an event of the internal queue, out of what a journal says of it."""
+        return Item(event, payload, self._cause, "internal")
 
     async def _redo(self, begun: dict[str, Any]) -> None:
         """Finish the step that a crash broke off."""
         origin: Origin = begun["from"]
         if origin == "internal":
-            self.internal.pop(0)
+            while self.internal and self.internal.pop(0).event != begun["event"]:
+                pass  # those before it had been dropped
         elif origin == "sent" and self.external:
             self.external.popleft()
         self.event_number, self.step_number = begun["at"][0], begun["at"][1] - 1
@@ -449,7 +450,7 @@ class Session:
             for arrow in node.afters:
                 now = wall_ns() if now is None else now
                 plan.set.append(Timer(arrow.id, now + (arrow.after_ns or 0), "", None, arrow))
-        for sent in self._outbox:
+        for sent in self.outbox:
             if isinstance(sent, str):
                 plan.take_back(sent)
             elif sent.due_ns > wall_ns():
@@ -478,7 +479,7 @@ class Session:
                 "trigger", sent.event, design=self._design, cause=self._cause, data=_told(sent.payload)
             )
             self.external.append(Item(sent.event, sent.payload, cause, "sent"))
-        self._outbox.clear()
+        self.outbox.clear()
         if self.done:
             told = {"state": self.state} | ({} if self.output is None else {"output": self.output})
             record("done", self._design, design=self._design, cause=item.cause, data=told)
@@ -570,11 +571,14 @@ class Session:
         context.id = f"{keeper.key if keeper else self._design}/{place}/{call.name}"
         if keeper is None:
             return await self._perform(call, context)
-        if keeper.has_done(place):
-            return None
+        done = keeper.done_before(place)
+        if done is not None:
+            take_up(self, done)
+            return done["value"]
         await keeper.before_call(self, place)
+        since = len(self.internal), len(self.outbox)
         value = await self._perform(call, context)
-        await keeper.after_call(self, place)
+        await keeper.after_call(self, place, since, value if call.kind == "output" else None)
         return value
 
     async def _perform(self, call: Call, context: MachineContext) -> Any:
@@ -650,12 +654,12 @@ class Session:
         """Send an event when the step at hand is done, or a while after."""
         self._sends += 1
         name = name or f"send.{self.event_number}.{self._sends}"
-        self._outbox.append(Timer(name, wall_ns() + parse_duration(after), event, payload, None))
+        self.outbox.append(Timer(name, wall_ns() + parse_duration(after), event, payload, None))
         return name
 
     def cancel_sent(self, name: str) -> None:
         """Take back what was sent with a delay, when the step at hand is done."""
-        self._outbox.append(name)
+        self.outbox.append(name)
 
     # -- time --
 
@@ -744,7 +748,7 @@ class _Before:
         session.past = self.past
         session.done = False
         del session.internal[self.internal :]
-        session._outbox.clear()  # noqa: SLF001 - the other half of a session
+        session.outbox.clear()
         session.data.clear()
         session.data.update(self.data)
 
