@@ -6,7 +6,18 @@ from functools import partial
 
 import pytest
 
-from wfsim import StateMachine, checkers, crash, effect, fail, hang, lose_reply, simulate, sleep, start_process
+from wfsim import (
+    StateMachine,
+    checkers,
+    crash,
+    effect,
+    fail,
+    hang,
+    lose_reply,
+    simulate,
+    sleep,
+    start_process,
+)
 from wfsim.history import History, Recorder
 from wfsim.storage import MemoryJournal
 
@@ -122,7 +133,9 @@ def test_stuck():
     assert verdicts(history)["reaches_final"] is False
     history = played(order(), "pay", faults=[hang("charge")])
     assert "is stuck in 'new'" in message(checkers.reaches_final, history)
-    assert message(checkers.ends_in, history, state=["paid", "shipped"]) == "state machine order ended in 'new'"
+    assert (
+        message(checkers.ends_in, history, state=["paid", "shipped"]) == "state machine order ended in 'new'"
+    )
 
 
 def test_cut_off_for_good():
@@ -254,7 +267,9 @@ def test_defaults_of_history_states_are_no_transitions_of_their_own():
     """The action of a history state's default is done with another transition, and counted with none."""
     machine = StateMachine("off", name="m").add_state("off").add_state("A").add_state("end", final=True)
     machine.add_state("h", parent="A", history="shallow").add_state("a", parent="A")
-    machine.add_transition("h", "a", action=lambda: None).add_transition("off", "h", "on", action=lambda: None)
+    machine.add_transition("h", "a", action=lambda: None).add_transition(
+        "off", "h", "on", action=lambda: None
+    )
     machine.add_transition("a", "end", "end")
     history = simulate(machine, None, "on", "end").history
     assert checkers.action_exactly_once(history).valid is True

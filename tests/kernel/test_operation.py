@@ -38,11 +38,6 @@ class AtPoint:
     error: BaseException | None
     asked: list[FaultPoint] = field(default_factory=list)
 
-    def decider(self, point, kind, design, name, /):
-        return lambda attempt, process, now: self.ask(
-            FaultPoint(point, kind, design, name, attempt, process, now)
-        )
-
     def ask(self, at):
         self.asked.append(at)
         return Strike(self.error) if at.point == self.point else None

@@ -106,7 +106,9 @@ class Reference:
         atomic = [one for one in self.configuration if self.kind(one) in {"atomic", "final"}]
         for state in sorted(atomic, key=self.order.get):
             for source in [state, *self.proper_ancestors(state)]:
-                found = [one for one in self.transitions if one["source"] == source and self.matches(one, name)]
+                found = [
+                    one for one in self.transitions if one["source"] == source and self.matches(one, name)
+                ]
                 if found:
                     if found[0] not in enabled:
                         enabled.append(found[0])
@@ -184,7 +186,9 @@ class Reference:
         ):
             return source
         for ancestor in self.proper_ancestors(source) if source is not None else [None]:
-            if self.kind(ancestor) == "compound" and all(self.is_descendant(one, ancestor) for one in targets):
+            if self.kind(ancestor) == "compound" and all(
+                self.is_descendant(one, ancestor) for one in targets
+            ):
                 return ancestor
         return None
 
@@ -206,13 +210,16 @@ class Reference:
                     continue
                 self.internal.append(f"done.state.{parent}")
                 above = self.parent(parent)
-                if above is not None and self.kind(above) == "parallel":
-                    if all(self.in_final(child) for child in self.children(above)):
-                        self.internal.append(f"done.state.{above}")
+                if above is None or self.kind(above) != "parallel":
+                    continue
+                if all(self.in_final(child) for child in self.children(above)):
+                    self.internal.append(f"done.state.{above}")
 
     def in_final(self, state):
         if self.kind(state) == "compound":
-            return any(self.kind(one) == "final" and one in self.configuration for one in self.children(state))
+            return any(
+                self.kind(one) == "final" and one in self.configuration for one in self.children(state)
+            )
         if self.kind(state) == "parallel":
             return all(self.in_final(one) for one in self.children(state))
         return False

@@ -52,10 +52,15 @@ class Decide(Protocol):
 
 
 class Nemesis(Protocol):
-    """Who decides which fault strikes where."""
+    """Who decides which fault strikes where.
 
-    def decider(self, point: str, kind: str, design: str, name: str, /) -> Decide | None:
-        """Who decides at this place; None if no fault could ever strike there. The kernel asks once a place."""
+    One that can tell in advance where faults could strike may have a method `decider` too, from point, kind,
+    design and name to who decides there (`Decide`), or to None where no fault ever strikes: the kernel calls it
+    once a place, and `ask` no more.
+    """
+
+    def ask(self, at: FaultPoint) -> Fault | None:
+        """The fault that strikes at this point now, None to let it pass."""
 
     def heal(self) -> None:
         """Stop: no fault strikes from now on, whoever decides."""
@@ -81,8 +86,20 @@ class Watch:
         """Who decides at this place."""
         place = (point, kind, design, name)
         if place not in self._deciders:
-            self._deciders[place] = self._nemesis.decider(*place)
+            self._deciders[place] = self._find(*place)
         return self._deciders[place]
+
+    def _find(self, point: str, kind: str, design: str, name: str) -> Decide | None:
+        nemesis = self._nemesis
+        find = getattr(nemesis, "decider", None)
+        if find is not None:
+            found: Decide | None = find(point, kind, design, name)
+            return found
+
+        def ask(attempt: int, process: str, time_ns: int, /) -> Fault | None:
+            return nemesis.ask(FaultPoint(point, kind, design, name, attempt, process, time_ns))
+
+        return ask
 
     def describe(self, fault: Fault) -> dict[str, Any]:
         """What a fault says of itself, made plain; it is asked once."""

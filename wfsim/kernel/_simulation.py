@@ -180,7 +180,9 @@ class Simulation:
     def _run(self, main: Callable[..., Any], args: tuple[Any, ...]) -> Outcome:
         _ambient.SIMULATION.set(self)
         self.loop = loop = self.new_loop()
-        if iscoroutinefunction(main):  # code that blocks has a loop of its own for the asking, as in any main thread
+        if iscoroutinefunction(
+            main
+        ):  # code that blocks has a loop of its own for the asking, as in any main thread
             asyncio.set_event_loop(loop)
         value, error = None, None
         left: tuple[Waiting, ...] = ()
