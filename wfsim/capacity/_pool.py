@@ -9,7 +9,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import DesignError
-from wfsim.kernel import PARKED, LightTask, running_loop, wake
+from wfsim.kernel import PARKED, SIMULATION, LightTask, running_loop, wake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
@@ -50,7 +50,7 @@ class Pool:
         DesignError: `size` is not a whole number of 1 or more.
     """
 
-    __slots__ = ("__weakref__", "_free", "_left", "_line", "_loop", "size")
+    __slots__ = ("__weakref__", "_free", "_left", "_line", "_loop", "_simulation", "size")
 
     def __init__(self, size: int) -> None:
         given: object = size
@@ -59,6 +59,7 @@ class Pool:
                 f"a Pool's size is how many may be inside at once, a whole number of 1 or more; it cannot be {size!r}"
             )
         self.size = size
+        self._simulation: object = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._empty()
 
@@ -76,9 +77,9 @@ class Pool:
         return len(self._line)
 
     def __aenter__(self) -> Awaitable[None]:
-        loop = running_loop() or _running_loop()
-        if loop is not self._loop:
-            self._move(loop)
+        # To ask which simulation runs is cheaper than to ask for the loop; where none runs the loop tells.
+        if self._simulation is None or SIMULATION.get() is not self._simulation:
+            self._enter_run()
         if self._free:
             self._free -= 1
             return _READY
@@ -103,6 +104,7 @@ class Pool:
 
     @types.coroutine
     def _stand_in_line(self) -> Generator[Any, None, None]:
+        self._enter_run()
         task: Any = asyncio.current_task(self._loop)
         if not hasattr(task, "_waits"):
             yield from self._await_promise().__await__()
@@ -156,6 +158,12 @@ class Pool:
             raise
 
     # -- which run it belongs to
+
+    def _enter_run(self) -> None:
+        self._simulation = SIMULATION.get()
+        loop = running_loop() or _running_loop()
+        if loop is not self._loop:
+            self._move(loop)
 
     def _move(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Begin anew in another event loop: what was inside in an earlier run may never have come out."""

@@ -7,7 +7,7 @@ It knows no workflow. `Simulation` runs a function in a world of its own; `perfo
 
 from __future__ import annotations
 
-from wfsim.kernel._ambient import current, running_loop
+from wfsim.kernel._ambient import SIMULATION, current, running_loop
 from wfsim.kernel._cause import cause_of
 from wfsim.kernel._distributions import Distribution, constant, empirical, exponential, lognormal, uniform
 from wfsim.kernel._environment import Environment
@@ -23,6 +23,7 @@ from wfsim.kernel._waiting import Waiting
 
 __all__ = [
     "PARKED",
+    "SIMULATION",
     "AfterFailure",
     "Bounds",
     "Decide",

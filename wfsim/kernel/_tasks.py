@@ -609,16 +609,23 @@ class LightTask(Driven):
         self._enter = None  # type: ignore[assignment]  # which says that the task is done
         del self._loop._tasks[self._coro]
         if self._callbacks:
-            for fn, context in self._callbacks:
-                self._loop.call_soon(fn, self, context=context)
-            self._callbacks = None
+            self._call_back()
+
+    def _call_back(self) -> None:
+        for fn, context in self._callbacks or ():
+            self._loop.call_soon(fn, self, context=context)
+        self._callbacks = None
 
     def _finish(self, value: Any) -> None:
         if value is not None:
             self._value_or_none = value
         if self._must_cancel:
             self._must_cancel, self._cancelled = False, True
-        self._end()
+        # As in _end, which most tasks are spared.
+        self._enter = None  # type: ignore[assignment]
+        del self._loop._tasks[self._coro]
+        if self._callbacks:
+            self._call_back()
 
     def _fail(self, error: BaseException) -> None:
         _forget_drivers(error)
