@@ -9,7 +9,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import DesignError
-from wfsim.kernel import PARKED, SIMULATION, LightTask, running_loop, wake
+from wfsim.kernel import PARKED, SIMULATION, LightTask, running_loop, running_task, wake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
@@ -104,8 +104,9 @@ class Pool:
 
     @types.coroutine
     def _stand_in_line(self) -> Generator[Any, None, None]:
-        self._enter_run()
-        task: Any = asyncio.current_task(self._loop)
+        task: Any = running_task()
+        if task._loop is not self._loop:
+            self._move(task._loop)
         if not hasattr(task, "_waits"):
             yield from self._await_promise().__await__()
             return

@@ -7,7 +7,7 @@ It knows no workflow. `Simulation` runs a function in a world of its own; `perfo
 
 from __future__ import annotations
 
-from wfsim.kernel._ambient import SIMULATION, current, running_loop
+from wfsim.kernel._ambient import SIMULATION, current, running_loop, running_task
 from wfsim.kernel._cause import cause_of
 from wfsim.kernel._distributions import Distribution, constant, empirical, exponential, lognormal, uniform
 from wfsim.kernel._environment import Environment
@@ -54,6 +54,7 @@ __all__ = [
     "park",
     "perform",
     "running_loop",
+    "running_task",
     "sleep",
     "span",
     "spawn",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from _thread import get_ident
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
+from wfsim.kernel._environment import CURRENT_TASKS
 from wfsim.kernel._loop import VirtualLoop
 
 if TYPE_CHECKING:
@@ -42,6 +43,14 @@ def running_loop() -> VirtualLoop | None:
         return simulation.environment.runner
     loop = asyncio._get_running_loop()
     return loop if isinstance(loop, VirtualLoop) else None
+
+
+def running_task() -> Any:
+    """The task that is running, of whatever loop; None outside of one."""
+    simulation = SIMULATION.get()
+    if simulation is not None and getcurrent() is simulation.environment.hub:
+        return CURRENT_TASKS.get(simulation.environment.runner)
+    return None if asyncio._get_running_loop() is None else asyncio.current_task()
 
 
 def enter(simulation: Simulation) -> None:
