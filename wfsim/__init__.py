@@ -5,8 +5,9 @@ The front door. Each name below is imported from its room when it is first used,
 
 ``simulate`` runs any coroutine function or design in virtual time and returns a ``Run``;
 ``Saga``, ``DAGWorkflow``, ``Task``, ``StateMachine`` and ``Retry`` are designs and policies that run in
-production too; ``fail``, ``delay``, ``hang``, ``lose_reply`` and ``crash`` are faults to hand
-to ``simulate``; ``checkers`` judge the run's ``History``.
+production too, and so are ``EventBus`` and its kin, which connect services; ``fail``,
+``delay``, ``hang``, ``lose_reply`` and ``crash`` are faults to hand to ``simulate``,
+``lose_event`` and its kin those of events; ``checkers`` judge the run's ``History``.
 """
 
 from __future__ import annotations
@@ -20,9 +21,31 @@ if TYPE_CHECKING:
     from wfsim.harness import Experiment, Run, check_determinism, simulate
     from wfsim.history import History, Op
     from wfsim.kernel import effect, fault_point, now, sleep, start_process
-    from wfsim.nemesis import crash, delay, fail, hang, lose_reply
+    from wfsim.nemesis import (
+        corrupt,
+        crash,
+        delay,
+        duplicate,
+        fail,
+        hang,
+        lose_event,
+        lose_reply,
+        partition,
+        reorder,
+    )
     from wfsim.resilience import Retry
-    from wfsim.workflows import DAGWorkflow, Saga, StateMachine, Task
+    from wfsim.workflows import (
+        Choreography,
+        DAGWorkflow,
+        Event,
+        EventBus,
+        EventStore,
+        Outbox,
+        Saga,
+        Service,
+        StateMachine,
+        Task,
+    )
 
 __version__ = "0.1.0"
 
@@ -32,34 +55,67 @@ _ROOMS = {
     "harness": ("Experiment", "Run", "check_determinism", "simulate"),
     "history": ("History", "Op"),
     "kernel": ("effect", "fault_point", "now", "sleep", "start_process"),
-    "nemesis": ("crash", "delay", "fail", "hang", "lose_reply"),
+    "nemesis": (
+        "corrupt",
+        "crash",
+        "delay",
+        "duplicate",
+        "fail",
+        "hang",
+        "lose_event",
+        "lose_reply",
+        "partition",
+        "reorder",
+    ),
     "resilience": ("Retry",),
-    "workflows": ("DAGWorkflow", "Saga", "StateMachine", "Task"),
+    "workflows": (
+        "Choreography",
+        "DAGWorkflow",
+        "Event",
+        "EventBus",
+        "EventStore",
+        "Outbox",
+        "Saga",
+        "Service",
+        "StateMachine",
+        "Task",
+    ),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "Choreography",
     "DAGWorkflow",
+    "Event",
+    "EventBus",
+    "EventStore",
     "Experiment",
     "History",
     "Op",
+    "Outbox",
     "Retry",
     "Run",
     "Saga",
+    "Service",
     "StateMachine",
     "Task",
     "WfsimError",
     "__version__",
     "check_determinism",
     "checkers",
+    "corrupt",
     "crash",
     "delay",
+    "duplicate",
     "effect",
     "fail",
     "fault_point",
     "hang",
+    "lose_event",
     "lose_reply",
     "now",
+    "partition",
+    "reorder",
     "simulate",
     "sleep",
     "start_process",

@@ -10,8 +10,10 @@ from __future__ import annotations
 __all__ = [
     "CompensationStuck",
     "CompletionStuck",
+    "ConcurrencyError",
     "CycleError",
     "Deadlock",
+    "DeliveryFailed",
     "DesignError",
     "DurationError",
     "EventRefused",
@@ -20,9 +22,12 @@ __all__ = [
     "Livelock",
     "NondeterminismError",
     "ProcessCrashed",
+    "PublishUnconfirmed",
+    "QueueFull",
     "RealIOError",
     "RecordLocked",
     "ReplyLost",
+    "RequestTimedOut",
     "RetriesExhausted",
     "SagaFailed",
     "ScenarioError",
@@ -188,6 +193,73 @@ class EventRefused(WfsimError):
         machine = f"state machine {self.design!r}" if self.design else "the state machine"
         where = ", ".join(self.states) or "no state"
         return f"{machine} is in {where}, where nothing answers the event {self.event!r}{self.hint}"
+
+
+class DeliveryFailed(WfsimError):
+    """Handlers of an event failed for good where it was published at once: with no loop to try again in."""
+
+    def __init__(self, topic: str, subscribers: tuple[str, ...], cause: BaseException) -> None:
+        super().__init__(topic, subscribers, cause)
+        self.topic = topic
+        self.subscribers = tuple(subscribers)
+        self.cause = cause
+
+    def __str__(self) -> str:
+        who = ", ".join(self.subscribers)
+        return f"event {self.topic!r} could not be handled by {who}: {_one_line(self.cause)}"
+
+
+class QueueFull(WfsimError):
+    """An event was refused because too many wait for a subscriber already."""
+
+    def __init__(self, subscriber: str, capacity: int, topic: str = "") -> None:
+        super().__init__(subscriber, capacity, topic)
+        self.subscriber = subscriber
+        self.capacity = capacity
+        self.topic = topic
+
+    def __str__(self) -> str:
+        return f"{self.subscriber!r} takes no {self.topic or 'event'}: {self.capacity} events wait for it already"
+
+
+class PublishUnconfirmed(WfsimError, TimeoutError):
+    """The bus did not confirm an event in time. Most likely it never got there; nobody can know."""
+
+    def __init__(self, topic: str, timeout: str) -> None:
+        super().__init__(topic, timeout)
+        self.topic = topic
+        self.timeout = timeout
+
+    def __str__(self) -> str:
+        return f"the bus did not confirm event {self.topic!r} within {self.timeout}; publish it again"
+
+
+class RequestTimedOut(WfsimError, TimeoutError):
+    """Nobody answered a request in time; whether it took effect is unknown."""
+
+    def __init__(self, topic: str, timeout: str) -> None:
+        super().__init__(topic, timeout)
+        self.topic = topic
+        self.timeout = timeout
+
+    def __str__(self) -> str:
+        return f"nobody answered {self.topic!r} within {self.timeout}"
+
+
+class ConcurrencyError(WfsimError):
+    """Somebody else appended to a stream meanwhile: ``expected`` and ``actual`` are its versions."""
+
+    def __init__(self, stream: str, expected: int, actual: int) -> None:
+        super().__init__(stream, expected, actual)
+        self.stream = stream
+        self.expected = expected
+        self.actual = actual
+
+    def __str__(self) -> str:
+        return (
+            f"stream {self.stream!r} is at version {self.actual}, not {self.expected} as expected: somebody else "
+            "appended to it meanwhile; read it again, decide again, append again"
+        )
 
 
 class SimulationError(WfsimError):

@@ -103,7 +103,8 @@ def test_what_plugins_have_is_part_of_what_is_allowed():
         load_text(text, file="p.yaml")
     told = str(caught.value).splitlines()
     assert told[0].endswith(
-        "allowed: fail, delay, hang, lose_reply, crash, brownout; did you mean 'brownout'?"
+        "allowed: fail, delay, hang, lose_reply, crash, "
+        "lose_event, duplicate, reorder, corrupt, partition, brownout; did you mean 'brownout'?"
     )
     assert told[1] == "p.yaml:7:23: faults[1].brownout.volts: expected a whole number, got 'high'"
     assert told[2].startswith("p.yaml:9:11: expect[0].lit.at_last: unknown key 'at_last'; allowed: at_least")

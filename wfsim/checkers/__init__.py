@@ -9,6 +9,18 @@ from __future__ import annotations
 from wfsim.checkers._completed import completed
 from wfsim.checkers._dag import dependencies_respected, no_cycle
 from wfsim.checkers._effects import effect_at_most_once
+from wfsim.checkers._events_lost import (
+    converges,
+    no_dead_letters,
+    no_event_lost,
+    subscribed_before_published,
+)
+from wfsim.checkers._events_once import (
+    handled_once,
+    no_effect_twice,
+    order_per_key,
+    state_and_events_agree,
+)
 from wfsim.checkers._retry import retried_as_policy
 from wfsim.checkers._saga import compensated_exactly_once, compensated_in_reverse
 from wfsim.checkers._statemachine import (
@@ -28,14 +40,22 @@ __all__ = [
     "compensated_exactly_once",
     "compensated_in_reverse",
     "completed",
+    "converges",
     "dependencies_respected",
     "effect_at_most_once",
     "ends_in",
+    "handled_once",
     "never_in",
     "no_cycle",
+    "no_dead_letters",
+    "no_effect_twice",
     "no_event_dropped",
+    "no_event_lost",
+    "order_per_key",
     "reaches_final",
     "retried_as_policy",
+    "state_and_events_agree",
     "stays_at_most",
+    "subscribed_before_published",
     "transitions_legal",
 ]

@@ -14,7 +14,7 @@ from wfsim.units import Duration, format_duration, parse_duration
 if TYPE_CHECKING:
     from wfsim.kernel import FaultPoint, Simulation
 
-_NAMES: Final = ("design", "step", "on", "point", "process")
+_NAMES: Final = ("design", "step", "on", "point", "process", "topic", "subscriber")
 
 
 class RuleFault(Protocol):
@@ -36,6 +36,22 @@ class RuleFault(Protocol):
         """Make it again from what ``describe`` gave."""
 
 
+class EventPlace(Protocol):
+    """What a rule is asked about an event, beside point, kind, design and name."""
+
+    @property
+    def topic(self) -> str:
+        """The event's topic."""
+
+    @property
+    def subscriber(self) -> str:
+        """Whom it is on its way to; empty while it is being published."""
+
+    @property
+    def ends(self) -> tuple[Sequence[str], Sequence[str]]:
+        """The names by which each end of the line goes that it passes on."""
+
+
 FAULTS: Final[dict[str, type[RuleFault]]] = {}
 """The kinds of fault by name; each announces itself with :func:`fault_kind`."""
 
@@ -53,7 +69,9 @@ class Rule:
     ``design``, ``step``, ``on`` (the kind of operation: ``forward``, ``task``, ``call``, ``compensate``),
     ``point`` (``call``: before it has any effect; ``reply``: after its effect, before the caller knows; or
     one of the user's own) and ``process`` are names, or globs such as ``charge*``. Without ``on`` a rule
-    spares compensations; without ``point`` it strikes where its fault is at home.
+    spares compensations; without ``point`` it strikes where its fault is at home. ``topic`` and
+    ``subscriber`` are of events: they fit at the points ``publish``, ``deliver`` and ``ack`` of an event
+    bus, and where it calls a handler.
 
     ``attempt`` is the number of a try, a list of them or a range. ``after`` and ``before`` bound the virtual
     time, counted from the start of the run: ``after <= time < before``. Of what fits, the fault strikes with
@@ -71,6 +89,8 @@ class Rule:
     before: Duration | None = None
     probability: float = 1.0
     count: int | None = None
+    topic: str | None = None
+    subscriber: str | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -94,6 +114,20 @@ class Rule:
             and _fits(self.design, design)
             and _fits(self.point or self.fault.point, point)
             and (kind != "compensate" if self.on is None else fnmatchcase(kind, self.on))
+        )
+
+    @property
+    def is_of_events(self) -> bool:
+        """Whether only an event's fault point can satisfy the rule."""
+        return (self.topic, self.subscriber) != (None, None) or hasattr(self.fault, "concerns")
+
+    def fits_event(self, at: EventPlace) -> bool:
+        """Tell whether the rule speaks of this topic, this subscriber and the line between these ends."""
+        concerns = getattr(self.fault, "concerns", None)
+        return (
+            _fits(self.topic, at.topic)
+            and _fits(self.subscriber, at.subscriber)
+            and (concerns is None or bool(concerns(at)))
         )
 
     def fits_process(self, process: str) -> bool:
@@ -131,8 +165,8 @@ def fault_from_dict(data: Mapping[str, Any]) -> RuleFault:
     return FAULTS[kind].from_dict(data)
 
 
-class Where(TypedDict, total=False):
-    """What the shorthands pass on to the rule. Its ``attempt`` is ``attempts`` here: it is often several."""
+class When(TypedDict, total=False):
+    """What every shorthand passes on to the rule. Its ``attempt`` is ``attempts`` here: it is often several."""
 
     design: str | None
     on: str | None
@@ -143,6 +177,13 @@ class Where(TypedDict, total=False):
     before: Duration | None
     probability: float
     count: int | None
+
+
+class Where(When, total=False):
+    """What most shorthands pass on to the rule; those of events have a topic and a subscriber themselves."""
+
+    topic: str | None
+    subscriber: str | None
 
 
 def rule(fault: RuleFault, step: str | None, where: Where) -> Rule:

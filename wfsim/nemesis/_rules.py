@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from wfsim.kernel import Decide, FaultPoint
-    from wfsim.nemesis._rule import RuleFault
+    from wfsim.nemesis._rule import EventPlace, RuleFault
 
 
 class Rules:
@@ -33,20 +33,15 @@ class Rules:
 
     def decider(self, point: str, kind: str, design: str, name: str, /) -> Decide | None:
         """Give who decides at this place: the rules that fit it, in their order; None if there is none."""
-        armed = [one for one in self._armed if one.rule.fits_place(point, kind, design, name)]
-        if len(armed) <= 1:
-            return armed[0].decide if armed else None
+        fitting = [one for one in self._armed if one.rule.fits_place(point, kind, design, name)]
+        return _in_order([one for one in fitting if not one.rule.is_of_events])
 
-        def decide(attempt: int, process: str, time_ns: int, /) -> RuleFault | None:
-            for number, one in enumerate(armed):
-                fault = one.decide(attempt, process, time_ns)
-                if fault is not None:
-                    for other in armed[number + 1 :]:
-                        other.matched += other.rule.fits_process(process)
-                    return fault
-            return None
-
-        return decide
+    def decider_of_event(
+        self, point: str, kind: str, design: str, name: str, at: EventPlace, /
+    ) -> Decide | None:
+        """Give who decides at this place of an event: also rules that speak of events alone."""
+        fitting = [one for one in self._armed if one.rule.fits_place(point, kind, design, name)]
+        return _in_order([one for one in fitting if one.rule.fits_event(at)])
 
     def ask(self, at: FaultPoint) -> RuleFault | None:
         """Give the fault that strikes at this point, or None: the same, asked for one point alone."""
@@ -79,6 +74,23 @@ class Rules:
 
     def __repr__(self) -> str:
         return f"<Rules: {len(self.rules)}, struck {sum(self.struck)} times>"
+
+
+def _in_order(armed: list[_Armed]) -> Decide | None:
+    """Give who decides where these rules fit: the first whose fault strikes."""
+    if len(armed) <= 1:
+        return armed[0].decide if armed else None
+
+    def decide(attempt: int, process: str, time_ns: int, /) -> RuleFault | None:
+        for number, one in enumerate(armed):
+            fault = one.decide(attempt, process, time_ns)
+            if fault is not None:
+                for other in armed[number + 1 :]:
+                    other.matched += other.rule.fits_process(process)
+                return fault
+        return None
+
+    return decide
 
 
 class _Armed:

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, PlainValidator
 
 from wfsim.errors import DesignError, InjectedFault, WfsimError
-from wfsim.nemesis import Crash, Delay, Fail, Hang, LoseReply, Rule
+from wfsim.nemesis import (
+    Corrupt,
+    Crash,
+    Delay,
+    Duplicate,
+    Fail,
+    Hang,
+    LoseEvent,
+    LoseReply,
+    Partition,
+    Reorder,
+    Rule,
+)
 from wfsim.scenario._plugins import plugins
 from wfsim.scenario._problems import Collected, Problems, Wrong, Wrongs, unknown
 from wfsim.scenario._reference import load_error, reference_to
@@ -22,7 +34,17 @@ if TYPE_CHECKING:
     from wfsim.scenario._yaml import Path
 
 _HERE = FilePath()
-_KINDS = ("fail", "delay", "hang", "lose_reply", "crash")
+_MADE_BY_OPTIONS: dict[str, Any] = {
+    "hang": Hang,
+    "lose_reply": LoseReply,
+    "crash": Crash,
+    "lose_event": LoseEvent,
+    "duplicate": Duplicate,
+    "reorder": Reorder,
+    "corrupt": Corrupt,
+    "partition": Partition,
+}
+_KINDS = ("fail", "delay", *_MADE_BY_OPTIONS)
 _ON = {"saga": ("forward", "compensate"), "dag": ("task",)}
 
 
@@ -39,6 +61,8 @@ class AtPart(Part):
     before: DurationNs | None = None
     probability: Probability = 1.0
     count: Annotated[int, Field(ge=1)] | None = None
+    topic: Name | None = None
+    subscriber: Name | None = None
 
 
 def read_faults(
@@ -116,7 +140,7 @@ def _fault(kind: str, value: Any, folder: FilePath) -> Any:
         return _fail(value, folder)
     if kind == "delay":
         return Delay(read_distribution(value))
-    make = {"hang": Hang, "lose_reply": LoseReply, "crash": Crash}.get(kind) or plugins().faults[kind]
+    make = _MADE_BY_OPTIONS.get(kind) or plugins().faults[kind]
     options = read_options(make, value)
     try:
         return make(**options)

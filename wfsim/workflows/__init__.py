@@ -6,11 +6,30 @@ by what it is in the middle of.
 A flow is an ordinary object with a coroutine method ``run``: the same object runs in production on a plain
 asyncio loop and under faults in virtual time. A policy, such as a retry, wraps one step; a flow knows a
 policy by the :class:`Policy` protocol alone.
+
+An event bus connects flows and services that need not know each other; an event store remembers what they
+told each other.
 """
 
 from __future__ import annotations
 
 from wfsim.workflows._dag import DAGWorkflow, Task
+from wfsim.workflows._events import (
+    CatchUp,
+    Choreography,
+    DeadLetter,
+    Delivery,
+    Event,
+    EventBus,
+    EventStore,
+    Outbox,
+    Projection,
+    Receipt,
+    Service,
+    Snapshot,
+    StoredEvent,
+    Subscription,
+)
 from wfsim.workflows._policy import Policy
 from wfsim.workflows._saga import Context, LockTable, Saga, Step
 from wfsim.workflows._statemachine import (
@@ -29,19 +48,33 @@ from wfsim.workflows._statemachine import (
 )
 
 __all__ = [
+    "CatchUp",
+    "Choreography",
     "Context",
     "Coverage",
     "DAGWorkflow",
+    "DeadLetter",
+    "Delivery",
+    "Event",
+    "EventBus",
+    "EventStore",
     "LockTable",
     "MachineContext",
+    "Outbox",
     "Path",
     "Policy",
     "Problem",
+    "Projection",
+    "Receipt",
     "Saga",
+    "Service",
     "Session",
+    "Snapshot",
     "State",
     "StateMachine",
     "Step",
+    "StoredEvent",
+    "Subscription",
     "Task",
     "Transition",
     "shortest_paths",
