@@ -71,9 +71,9 @@ class Handlings:
         return [span for span in self.spans if span.outcome == "ok"]
 
     @property
-    def open(self) -> Span | None:
-        """One that may have succeeded: it never came to its end, or nobody knows how."""
-        return next((span for span in self.spans if span.outcome in {None, "info"}), None)
+    def is_open(self) -> bool:
+        """Whether the last one may have succeeded: it never came to its end, or nobody knows how."""
+        return bool(self.spans) and self.spans[-1].outcome in {None, "info"}
 
 
 class EventLog:

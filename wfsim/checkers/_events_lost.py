@@ -43,7 +43,7 @@ def _judge(log: EventLog, event: Published, one: Subscriber, findings: Findings)
         findings.doubt(f"{event.title} was still being published at the end", event.op.index)
         return
     trace = [event.op.index, *(span.index for span in handlings.spans)]
-    if handlings.open is not None and handlings.open.outcome is None and not _crash_after(log, event):
+    if handlings.is_open and not _crash_after(log, event):
         findings.doubt(f"{one.name!r} had not ended with {event.title} when the run did", *trace)
         return
     faults = log.faults_on(event, one.name)
