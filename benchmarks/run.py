@@ -19,6 +19,7 @@ from pathlib import Path
 # The wfsim that is measured is the one that this file came with.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import event_bus
 import mm4_queue
 import recorded_saga
 import retry_saga
@@ -33,7 +34,7 @@ Tell = Callable[[str], None]
 def main(argv: list[str] | None = None) -> int:
     """Run the command line."""
     options = _parser().parse_args(argv)
-    works = [make() for make in (retry_saga.work, mm4_queue.work, recorded_saga.work)]
+    works = [make() for make in (retry_saga.work, mm4_queue.work, recorded_saga.work, event_bus.work)]
     if options.list:
         _list(works)
         return 0

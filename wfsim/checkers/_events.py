@@ -95,19 +95,24 @@ class EventLog:
         return [one for one in found.values() if self._topic is None or topic_fits(self._topic, one.op.name)]
 
     def _went_wrong(self, op: Op) -> bool:
-        end = self.history.completion(op.index) if op.type == "invoke" else None
-        return end is not None and end.type != "ok"
+        if op.type != "invoke":
+            return False
+        end = self.history.completion(op.index)
+        if end is not None:
+            return end.type != "ok"
+        crashes = self.history.where(kind="process", name="crash", process=op.process)
+        return any(crash.index > op.index for crash in crashes)  # it cut the publishing off
 
     @cached_property
     def subscribers(self) -> list[Subscriber]:
-        """All subscribers in the order in which they came; a group counts from its first member."""
+        """All subscribers in the order in which they came."""
         found: list[Subscriber] = []
         here: dict[tuple[str, str], Subscriber] = {}
         for op in self.history:
             if op.kind == "subscribe":
                 known = here.get((op.design, op.name))
-                if known is not None and ("group" in op.data or known.from_position is not None):
-                    continue
+                if known is not None and known.from_position is not None:
+                    continue  # a durable reader that crashed goes on
                 if known is not None:
                     known.until = op.index  # it crashed, and came again
                 one = Subscriber(op, op.name, str(op.data["topic"]), op.data.get("from_position"))

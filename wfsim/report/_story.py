@@ -42,9 +42,13 @@ def _lines(tree: Tree) -> Iterator[Line]:
         elif op.type != "invoke":
             yield _fact(tree, op)
         elif op.index in tree.opened:
-            yield _line(tree, op, f"{with_attempt(op)} starts", "starts")
+            yield _line(tree, op, f"{_title(tree, op)} starts", "starts")
         elif op.index not in tree.ended:
             yield _unended(tree, op)
+
+
+def _title(tree: Tree, invoke: Op) -> str:
+    return with_attempt(invoke, None if invoke.cause is None else tree.history[invoke.cause])
 
 
 def _unended(tree: Tree, op: Op) -> Line:
@@ -52,7 +56,7 @@ def _unended(tree: Tree, op: Op) -> Line:
     kinds = [fault.name for fault in tree.faults.get(op.index, ())]
     reasons = {"hang": "starts and hangs (injected)", "crash": "starts"}
     how = next((reasons[kind] for kind in kinds if kind in reasons), "starts and never ends")
-    return _line(tree, op, f"{with_attempt(op)} {how}", how, tone="doubt", fault=bool(kinds))
+    return _line(tree, op, f"{_title(tree, op)} {how}", how, tone="doubt", fault=bool(kinds))
 
 
 def _end(tree: Tree, op: Op, invoke: Op) -> Line:
@@ -60,7 +64,7 @@ def _end(tree: Tree, op: Op, invoke: Op) -> Line:
     is_flow = invoke.index in tree.opened
     kinds = ",".join(fault.name for fault in faults)
     pattern = f"{op.type} {_NUMBER.sub('#', error_of(op.data))} {kinds}"
-    line = _line(tree, op, f"{with_attempt(op)} {ending(op, faults, is_flow=is_flow)}", pattern)
+    line = _line(tree, op, f"{_title(tree, invoke)} {ending(op, faults, is_flow=is_flow)}", pattern)
     return replace(
         line,
         aside=effects_of(op, tree.effects.get(invoke.index, ())),

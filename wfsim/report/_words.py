@@ -33,8 +33,13 @@ def plural(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
-def subject(op: Op) -> str:
-    """Name what was called: "charge", "compensate charge"; a user's own kind comes before the name."""
+def subject(op: Op, cause: Op | None = None) -> str:
+    """Name what was called: "charge", "compensate charge"; a user's own kind comes before the name.
+
+    What handles an event names the event too, which is its ``cause``.
+    """
+    if op.kind == "handle" and cause is not None:
+        return f"{op.name} handles {cause.name}"
     name = op.name or op.design or op.kind
     if op.kind in {
         "forward",
@@ -53,9 +58,10 @@ def subject(op: Op) -> str:
     return name if name == op.kind else f"{op.kind} {name}"
 
 
-def with_attempt(op: Op) -> str:
+def with_attempt(op: Op, cause: Op | None = None) -> str:
     """Name what was called and which try it was, from the second on."""
-    return f"{subject(op)}, attempt {op.attempt}," if op.attempt > 1 else subject(op)
+    name = subject(op, cause)
+    return f"{name}, attempt {op.attempt}," if op.attempt > 1 else name
 
 
 def error_of(data: Mapping[str, Any]) -> str:
@@ -116,11 +122,40 @@ def fact(op: Op, fault: Op | None = None) -> str:
         return f"skips {op.name}" + (f", because {because} failed" if because else "")
     if op.kind == "fault":
         return f"fault: {op.name}{_place_of(op)} (injected)"
-    return machine_fact(op) or f"{subject(op)}{_details(op)}"
+    words = _EVENT_WORDS.get(op.kind, "")
+    return (
+        words.format_map(_Known({"name": op.name, **op.data}))
+        or machine_fact(op)
+        or f"{subject(op)}{_details(op)}"
+    )
+
+
+_EVENT_WORDS = {
+    "subscribe": "{name} subscribes to {topic}",
+    "unsubscribe": "{name} unsubscribes",
+    "join": "a member joins {name}",
+    "redeliver": "{event} is to be delivered to {name} again: {because}",
+    "duplicate": "{name} has handled {event} before",
+    "drop": "{event} is dropped: {because}",
+    "dead_letter": "{event} becomes a dead letter of {name}: {because}",
+    "redrive": "{event} is taken back for {name}",
+}
+"""What happens to events and their subscribers."""
+
+
+class _Known(dict[str, Any]):
+    """What is known of a fact; a user's own fact of the same kind may hold less."""
+
+    def __missing__(self, name: str) -> str:
+        return f"some {name}"
 
 
 def _place_of(fault: Op) -> str:
-    """Say at which step, or at which fault point of the user's own, a fault struck."""
+    """Say at which step, or at which fault point of the user's own, a fault struck; of an event on which way."""
+    if fault.data.get("point") == "ack" and "topic" in fault.data:
+        return f" on the acknowledgement of {fault.data['topic']} by {fault.data['step']}"
+    if "topic" in fault.data:
+        return f" on {fault.data['topic']} to {fault.data['step']}"
     place = fault.data.get("step") or fault.data.get("point")
     return f" at {place}" if place else ""
 

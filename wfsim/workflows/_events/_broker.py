@@ -70,6 +70,8 @@ class Broker:
         context = None if is_anybodys else copy_context()
         topic, group, terms = subscription.topic, subscription.group, subscription.terms
         queue = self.declare(topic, group, subscription.name, terms)
+        if group is not None:
+            record("join", queue.name, design=self.design)
         queue.join(Consumer(queue, subscription, context))
 
     def declare(self, topic: str, group: str | None, name: str, terms: Terms) -> Queue:
@@ -82,13 +84,13 @@ class Broker:
             name = unique(name, self._queues)
             queue = self._queues[name] = Queue(self, name, topic, group, terms)
             self._topics.add(topic, queue)
+            data = {"topic": topic, **terms.describe()} | ({} if group is None else {"group": group})
+            record("subscribe", name, design=self.design, data=data)
         elif queue.terms != terms:
             raise DesignError(
                 f"the members of group {group!r} share one queue, so their terms of delivery must be the same: "
                 f"it has {queue.terms.describe()}, not {terms.describe()}"
             )
-        data = {"topic": topic, **terms.describe()} | ({} if group is None else {"group": group})
-        record("subscribe", queue.name, design=self.design, data=data)
         return queue
 
     def _found(self, topic: str, group: str | None) -> Queue | None:
