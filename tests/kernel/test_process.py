@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
+import time
+import weakref
 
 import pytest
 
 from wfsim.errors import DesignError, ProcessCrashed
-from wfsim.kernel import Simulation, crash, current, now, sleep, spawn, start_process
+from wfsim.kernel import Simulation, crash, current, now, perform, sleep, span, spawn, start_process
 
 
 def run(main, *args):
@@ -280,3 +283,77 @@ def test_operations_carry_the_process_that_did_them():
 
     _, history = run(main)
     assert [op.process for op in history] == ["main", "worker", "worker"]
+
+
+def nap() -> None:
+    try:
+        time.sleep(1000)
+    finally:
+        RAN.append("finally")
+
+
+async def doze() -> None:
+    try:
+        async with asyncio.timeout(5000):
+            await asyncio.gather(asyncio.sleep(1000), asyncio.Event().wait())
+    finally:
+        RAN.append("finally")
+
+
+async def in_operations() -> None:
+    with span("saga", "order", "order"):
+        await perform("step", "order", "pay", doze)
+
+
+async def in_a_blocking_operation() -> None:
+    await perform("step", "order", "pay", nap)
+
+
+async def in_a_thread() -> None:
+    await asyncio.to_thread(nap)
+
+
+async def in_a_loop_of_a_thread() -> None:
+    await asyncio.to_thread(lambda: asyncio.run(doze()))
+
+
+async def in_a_light_task() -> None:
+    await spawn(doze())
+
+
+async def in_a_queue_and_a_sleep() -> None:
+    queue: asyncio.Queue = asyncio.Queue()
+    await asyncio.wait([asyncio.ensure_future(queue.get()), asyncio.ensure_future(sleep(1000))])
+
+
+RAN: list[str] = []
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        doze,
+        nap,
+        in_operations,
+        in_a_blocking_operation,
+        in_a_thread,
+        in_a_loop_of_a_thread,
+        in_a_light_task,
+        in_a_queue_and_a_sleep,
+    ],
+)
+def test_what_crashed_does_not_keep_the_simulation(work):
+    """The frames of the crashed stay for ever and run no `finally`; the simulation and its history do not stay."""
+
+    async def main() -> None:
+        start_process("part", work)
+        await asyncio.sleep(1)
+        await crash("part")
+
+    simulation = Simulation()
+    gone = weakref.ref(simulation), weakref.ref(simulation.environment)
+    assert simulation.run(main).name == "ok"
+    del simulation
+    gc.collect()
+    assert [one() for one in gone] == [None, None]
+    assert RAN == []

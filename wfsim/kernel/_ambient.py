@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
-from wfsim.kernel._environment import CURRENT_TASKS
+from wfsim.kernel._environment import CURRENT_TASKS, Environment
 from wfsim.kernel._loop import VirtualLoop
 
 if TYPE_CHECKING:
@@ -20,27 +20,47 @@ if TYPE_CHECKING:
 # context.
 PROCESS: ContextVar[Process] = ContextVar("wfsim_process")
 
+
+class Ambient:
+    """What a context knows of the simulation whose code runs in it, until that has ended.
+
+    Contexts outlive it: those of crashed code are kept for ever, and must not keep a whole run.
+    """
+
+    __slots__ = ("environment", "simulation")
+
+    def __init__(self, simulation: Simulation) -> None:
+        self.simulation: Simulation | None = simulation
+        self.environment = simulation.environment
+
+    def end(self) -> None:
+        """Forget it."""
+        self.simulation, self.environment = None, _NOWHERE
+
+
+_NOWHERE = Environment()
+
 # The simulation that runs the code, inherited likewise. To ask a context is cheap; asyncio's running loop is
 # a system call on Python 3.11, which looks whether the process has forked.
-SIMULATION: ContextVar[Simulation | None] = ContextVar("wfsim_simulation", default=None)
+AMBIENT: ContextVar[Ambient | None] = ContextVar("wfsim_ambient", default=None)
 
 _running: dict[int, Simulation] = {}
 
 
 def current() -> Simulation | None:
     """The simulation that runs this code; None outside of one, so also on a plain asyncio loop."""
-    simulation = SIMULATION.get()
-    if simulation is not None:
-        return simulation if simulation.is_running else None
+    ambient = AMBIENT.get()
+    if ambient is not None:
+        return ambient.simulation
     # A new thread begins with an empty context.
     return _running.get(get_ident()) if _running else None
 
 
 def running_loop() -> VirtualLoop | None:
     """The virtual loop whose callback or task is running, None if there is none."""
-    simulation = SIMULATION.get()
-    if simulation is not None and getcurrent() is simulation.environment.hub:
-        return simulation.environment.runner
+    ambient = AMBIENT.get()
+    if ambient is not None and getcurrent() is ambient.environment.hub:
+        return ambient.environment.runner
     loop = asyncio._get_running_loop()
     return loop if isinstance(loop, VirtualLoop) else None
 

@@ -103,10 +103,14 @@ class Bridge:
         return call
 
     def call_blocking(
-        self, func: Callable[..., Any], args: tuple[Any, ...], loop: VirtualLoop
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        loop: VirtualLoop,
+        context: Context | None = None,
     ) -> asyncio.Future[Any]:
-        """`begin`, with a new thread's empty context; a future of `loop` that will have the value."""
-        return self.begin(func, args, _threads.fresh_context()).awaited_in(loop)
+        """`begin`, if need be with a new thread's empty context; a future of `loop` that will have the value."""
+        return self.begin(func, args, context or _threads.fresh_context()).awaited_in(loop)
 
     def crash(self, is_of: Callable[[Context], bool]) -> None:
         """Stop for ever all threads for whose context `is_of` is true; none of their code runs again.
@@ -125,6 +129,11 @@ class Bridge:
         self._pools.end()
         threads = self._board.threads
         self._environment.run_blocked(lambda: all(thread.daemon for thread in threads))
+
+    def buried_frames(self) -> list[FrameType]:
+        """The innermost frames of the threads that have crashed or were left behind, and are kept for ever."""
+        places = [thread.place for thread in self._board._buried if thread.place is not None]
+        return [place.gr_frame for place in places if place.gr_frame is not None]
 
     def waiting(self, names: dict[SimThread, str]) -> tuple[Waiting, ...]:
         """What every thread waits for now, in the order in which they were started.

@@ -13,6 +13,8 @@ import warnings
 from asyncio import base_events, events, futures
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
+from functools import partial
 from itertools import count
 from types import MethodType
 from typing import TYPE_CHECKING, Any
@@ -27,7 +29,6 @@ from wfsim.units import NS_PER_SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-    from contextvars import Context
 
     from wfsim.kernel._simulation import Simulation
 
@@ -141,6 +142,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._next_task_number = count(1).__next__
         self._next_future_number = count(1).__next__
         self.came_to_nothing = False
+        self.buried: list[Driven] = []  # tasks that have crashed
         self._on_signal: dict[tuple[Any, int], Handle] = {}  # by process and number
         self._awake = False
         self._home: greenlet | None = (
@@ -409,6 +411,12 @@ class VirtualLoop(base_events.BaseEventLoop):
             self._on_signal.clear()
         super().close()
 
+    def detach(self, stopped: Environment) -> None:
+        """Let go of a simulation that has ended; its time is that of `stopped` from now on."""
+        self.environment, self.simulation, self._bridge = stopped, None, None
+        self.watchers = ()
+        self.buried.clear()
+
     def _process_events(self, _event_list: Any) -> None:
         pass
 
@@ -437,7 +445,8 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def _run_inline(self, func: Callable[..., Any], args: tuple[Any, ...]) -> asyncio.Future[Any]:
         if self._bridge is not None:
-            return self._bridge.call_blocking(func, args, loop=self)
+            func, context = _out_of_context(func)
+            return self._bridge.call_blocking(func, args, self, context)
         future = self.create_future()
         try:
             future.set_result(func(*args))
@@ -508,6 +517,16 @@ def _check_signal(sig: object) -> None:
 
 
 _UNCATCHABLE = [getattr(signal, name) for name in ("SIGKILL", "SIGSTOP") if hasattr(signal, name)]
+
+
+def _out_of_context(func: Any) -> tuple[Callable[..., Any], Context | None]:
+    """What `asyncio.to_thread` wraps in `Context.run`, and that context: the thread runs in it from the start."""
+    if type(func) is partial:
+        context = getattr(func.func, "__self__", None)
+        if type(context) is Context and func.func == context.run:
+            wrapped, *args = func.args
+            return partial(wrapped, *args, **func.keywords), context
+    return func, None
 
 
 def _owner() -> Any:

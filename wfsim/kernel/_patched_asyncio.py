@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import getcurrent
 
 from wfsim.kernel import _patching, _tasks
-from wfsim.kernel._ambient import SIMULATION
+from wfsim.kernel._ambient import AMBIENT
 from wfsim.kernel._environment import CURRENT_TASKS
 from wfsim.kernel._loop import Policy, VirtualLoop
 from wfsim.kernel._tasks import Driven
@@ -37,15 +37,11 @@ _SHORTEST, _LONGEST = 1e-9, 3e9
 
 async def sleep(delay: float, result: Any = None) -> Any:
     """`asyncio.sleep` while a simulation runs: the same, without a future and a timer for each call."""
-    simulation = SIMULATION.get()
-    if (
-        simulation is None
-        or getcurrent() is not simulation.environment.hub
-        or not _SHORTEST <= delay < _LONGEST
-    ):
+    ambient = AMBIENT.get()
+    if ambient is None or getcurrent() is not ambient.environment.hub or not _SHORTEST <= delay < _LONGEST:
         return await stock_sleep(delay, result)
     # A task of asyncio's own making does not know the library's wait.
-    if not isinstance(CURRENT_TASKS.get(simulation.environment.runner), Driven):
+    if not isinstance(CURRENT_TASKS.get(ambient.environment.runner), Driven):
         return await stock_sleep(delay, result)
     await _tasks.sleep(delay)
     return result

@@ -109,6 +109,11 @@ class Process:
         if self._ended.done() and not self._ended.cancelled():
             self._ended.exception()
 
+    def detach(self) -> None:
+        """Let go of a simulation that has ended."""
+        self.alive = False
+        del self._simulation, self._loop, self._fn, self._args
+
     def crash(self, restart_after: float | None = None) -> None:
         """Crash the process, and start its function anew after `restart_after` seconds if given.
 
@@ -209,6 +214,7 @@ def _owner(item: Any) -> Process | None:
 
 def _bury(loop: VirtualLoop, task: Driven) -> None:
     keep_for_ever(task._coro)
+    loop.buried.append(task)
     _leave_line(task)
     if task._future is not None:
         task._future.remove_done_callback(task._wakeup)

@@ -23,6 +23,7 @@ from wfsim.errors import (
 from wfsim.history import Recorder
 from wfsim.kernel import _ambient
 from wfsim.kernel._blocking import Bridge
+from wfsim.kernel._detaching import detach
 from wfsim.kernel._environment import Environment
 from wfsim.kernel._faultpoint import Watch
 from wfsim.kernel._loop import Enter, VirtualLoop
@@ -119,6 +120,7 @@ class Simulation:
         self.loops: list[VirtualLoop] = []
         self.trace: list[tuple[int, str, str]] | None = [] if trace else None
         self.bridge = Bridge(self)
+        self._ambient = _ambient.Ambient(self)
         self.coroutine_functions: dict[Any, bool] = {}
         self._streams: dict[str, Stream] = {}
         self._debug = debug
@@ -173,12 +175,20 @@ class Simulation:
         finally:
             self.is_running = False
             _ambient.leave()
-            for loop in self.loops:
-                if loop.is_running():
-                    abandon(loop)  # its thread is buried
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._ambient.end()
+        for loop in self.loops:
+            if loop.is_running():
+                abandon(loop)  # its thread is buried
+        buried = [task for loop in self.loops for task in loop.buried]
+        frames = self.bridge.buried_frames()
+        if buried or frames:
+            detach(self, buried, frames)
 
     def _run(self, main: Callable[..., Any], args: tuple[Any, ...]) -> Outcome:
-        _ambient.SIMULATION.set(self)
+        _ambient.AMBIENT.set(self._ambient)
         self.loop = loop = self.new_loop()
         if iscoroutinefunction(
             main

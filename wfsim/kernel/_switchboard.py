@@ -88,10 +88,10 @@ class SimThread:
 
     def forget(self) -> None:
         """Let go of the run: of a thread that has crashed this object stays for ever."""
-        self.context, self.running_loop = Context(), None
-        self.job.forget()
         if self.carrier is not None:
             self.carrier.gr_context = None
+        self.context, self.running_loop = Context(), None
+        self.job.forget()
 
 
 class _Carrier(greenlet):

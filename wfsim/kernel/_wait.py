@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
-from wfsim.kernel._ambient import SIMULATION, running_loop
+from wfsim.kernel._ambient import AMBIENT, running_loop
 from wfsim.kernel._tasks import LightTask
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ def now() -> float:
 
 def spawn(coro: Coroutine[Any, Any, Any]) -> LightTask | asyncio.Task[Any]:
     """Start a coroutine beside the caller: as a light task in a simulation, as an asyncio task elsewhere."""
-    simulation = SIMULATION.get()
-    if simulation is not None and getcurrent() is simulation.environment.hub:
-        loop = simulation.environment.runner
+    ambient = AMBIENT.get()
+    if ambient is not None and getcurrent() is ambient.environment.hub:
+        loop = ambient.environment.runner
     else:
         loop = running_loop()
     if loop is None:

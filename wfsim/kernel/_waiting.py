@@ -121,7 +121,7 @@ def _waits_for(task: Driven, frames: list[FrameType]) -> str:
     )
 
 
-_PLUMBING = {"call", "_recorded", "to_thread", "__await__"}
+_PLUMBING = {"call", "_call_blocking", "_recorded", "to_thread", "__await__"}
 
 
 def _primitive(frames: list[FrameType]) -> str:
