@@ -331,6 +331,19 @@ def test_done_events_carry_the_output():
     assert outcome.history.where(kind="done")[0].data == {"state": "end", "output": "bye"}
 
 
+def test_a_parallel_state_is_over_when_all_its_regions_are():
+    """The end of one region is no end; that of the last raises the event of the whole, also one level up."""
+    machine = StateMachine("p").add_state("p", parallel=True)
+    for region in "xy":
+        machine.add_state(region, parent="p")
+        machine.add_state(f"{region}1", parent=region).add_state(f"{region}2", parent=region, final=True)
+        machine.add_transition(f"{region}1", f"{region}2", region)
+    machine.add_state("both").add_transition("p", "both", "done.state.p")
+    assert run(machine, None, "x") == ("x2", "y1")
+    assert run(machine, None, "x", "y") == "both"
+    assert run(machine, None, "y", "x") == "both"
+
+
 @pytest.mark.parametrize(("kind", "expected"), [("shallow", ("b", "c1")), ("deep", ("b", "c2"))])
 def test_history(kind, expected):
     """A history state brings back the child that was active, a deep one all the way down."""

@@ -9,7 +9,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import DesignError
-from wfsim.kernel import PARKED, SIMULATION, LightTask, running_loop, running_task, wake
+from wfsim.kernel import AMBIENT, PARKED, LightTask, running_loop, running_task, wake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
@@ -50,7 +50,7 @@ class Pool:
         DesignError: `size` is not a whole number of 1 or more.
     """
 
-    __slots__ = ("__weakref__", "_free", "_left", "_line", "_loop", "_simulation", "size")
+    __slots__ = ("__weakref__", "_ambient", "_free", "_left", "_line", "_loop", "size")
 
     def __init__(self, size: int) -> None:
         given: object = size
@@ -59,7 +59,7 @@ class Pool:
                 f"a Pool's size is how many may be inside at once, a whole number of 1 or more; it cannot be {size!r}"
             )
         self.size = size
-        self._simulation: object = None
+        self._ambient: object = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._empty()
 
@@ -78,7 +78,7 @@ class Pool:
 
     def __aenter__(self) -> Awaitable[None]:
         # To ask which simulation runs is cheaper than to ask for the loop; where none runs the loop tells.
-        if self._simulation is None or SIMULATION.get() is not self._simulation:
+        if self._ambient is None or AMBIENT.get() is not self._ambient:
             self._enter_run()
         if self._free:
             self._free -= 1
@@ -161,7 +161,7 @@ class Pool:
     # -- which run it belongs to
 
     def _enter_run(self) -> None:
-        self._simulation = SIMULATION.get()
+        self._ambient = AMBIENT.get()
         loop = running_loop() or _running_loop()
         if loop is not self._loop:
             self._move(loop)

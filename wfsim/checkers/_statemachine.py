@@ -85,8 +85,8 @@ def _since(history: History, life: Life) -> str:
     crashed = _crash_of(history, life)
     if crashed is not None:
         return f", cut off when process {crashed.process!r} crashed"
-    failed = [op for op in life.ops if op.kind == "machine" and op.type == "fail"]
-    return f", failed with {failed[-1].data.get('message')}" if failed else ""
+    failed = [op for op in life.ops if op.kind == "machine" and op.invoke is not None and op.type != "ok"]
+    return f"; it failed with {failed[-1].data.get('message')}" if failed else ""
 
 
 def _crash_of(history: History, life: Life) -> Op | None:

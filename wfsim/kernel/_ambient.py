@@ -67,9 +67,9 @@ def running_loop() -> VirtualLoop | None:
 
 def running_task() -> Any:
     """The task that is running, of whatever loop; None outside of one."""
-    simulation = SIMULATION.get()
-    if simulation is not None and getcurrent() is simulation.environment.hub:
-        return CURRENT_TASKS.get(simulation.environment.runner)
+    ambient = AMBIENT.get()
+    if ambient is not None and getcurrent() is ambient.environment.hub:
+        return CURRENT_TASKS.get(ambient.environment.runner)
     return None if asyncio._get_running_loop() is None else asyncio.current_task()
 
 
