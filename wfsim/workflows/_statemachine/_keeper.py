@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from wfsim.workflows._statemachine._chart import Arrow, Chart, Node
-    from wfsim.workflows._statemachine._session import Item, Plan, Session
+    from wfsim.workflows._statemachine._item import Item, Plan
+    from wfsim.workflows._statemachine._session import Session
 
 
 class Journal(Protocol):

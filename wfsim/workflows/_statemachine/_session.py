@@ -7,57 +7,36 @@ task behind a machine, and what an action raises reaches the one whose event it 
 from __future__ import annotations
 
 import asyncio
-from bisect import insort
 from collections import deque
 from contextvars import ContextVar
-from copy import deepcopy
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from wfsim.errors import DesignError, EventRefused
 from wfsim.history import Plain, describe_error
 from wfsim.kernel import event as record
-from wfsim.kernel import fault_point, perform, spawn
+from wfsim.kernel import fault_point, spawn
 from wfsim.units import parse_duration
 from wfsim.workflows._failure import note_once, origin_of
 from wfsim.workflows._statemachine._chart import Arrow, Node, matches
-from wfsim.workflows._statemachine._context import MachineContext
-from wfsim.workflows._statemachine._entry import Entry, exit_set, is_over, remembered, without_conflicts
-from wfsim.workflows._statemachine._keeper import Keeper, Past, arrow_named, restore, take_up
-from wfsim.workflows._statemachine._parts import Call
+from wfsim.workflows._statemachine._entry import Entry
+from wfsim.workflows._statemachine._item import Item, Origin, came_with
+from wfsim.workflows._statemachine._keeper import Keeper, Past, arrow_named, restore
+from wfsim.workflows._statemachine._select import automatic, due, enabled
+from wfsim.workflows._statemachine._step import Step
 from wfsim.workflows._statemachine._timers import Timer, Timers, wall_ns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from wfsim.kernel import Fault
     from wfsim.units import Duration
     from wfsim.workflows._statemachine._machine import StateMachine
-
-Origin: TypeAlias = Literal["start", "outside", "script", "sent", "timer", "internal", "always"]
-"""Where an event comes from."""
 
 ERROR: Final = "error.execution"
 MICROSTEPS_MAX: Final = 1_000
 # The session whose function is running: what that function triggers waits in the queue, or it would wait for
 # its own end.
 _ACTING: ContextVar[Session | None] = ContextVar("wfsim_acting", default=None)
-
-
-class Item:
-    """An event on its way through a machine."""
-
-    __slots__ = ("cause", "error", "event", "origin", "payload", "timer", "turn")
-
-    def __init__(
-        self, event: str, payload: Any = None, cause: int | None = None, origin: Origin = "outside"
-    ) -> None:
-        self.event = event
-        self.payload = payload
-        self.cause = cause
-        self.origin: Origin = origin
-        self.timer: Timer | None = None
-        self.turn: asyncio.Future[None] | None = None  # of the one who waits to carry it out
-        self.error: Exception | None = None
 
 
 class Session:
@@ -84,21 +63,19 @@ class Session:
         self.born: int | None = None
         self.event_number = 0
         self.step_number = 0
-        self._design = machine.name
-        self._continues = machine.errors == "continue"
+        self.design = machine.name
+        self.continues = machine.errors == "continue"
         self._started = self._busy = self._unsettled = False
-        self._calls = 0
+        self.calls = 0
         self._sends = 0
         self.outbox: list[Timer | str] = []
         self.heard = 0  # how many events of the script of `run` it has taken
-        self._cause: int | None = None
+        self.cause: int | None = None
         self._changed: asyncio.Future[None] | None = None
         self._failure: BaseException | None = None
 
     def __repr__(self) -> str:
-        return (
-            f"<Session of {self._design!r} in {', '.join(node.name for node in self.leaves) or 'no state'}>"
-        )
+        return f"<Session of {self.design!r} in {', '.join(node.name for node in self.leaves) or 'no state'}>"
 
     # -- where it is --
 
@@ -149,7 +126,7 @@ class Session:
                 return self._jump(arrow, event, payload)
         if not self._started and not self._busy:
             await self.start()
-        cause = record("trigger", event, design=self._design, cause=self.born, data=_told(payload))
+        cause = record("trigger", event, design=self.design, cause=self.born, data=came_with(payload))
         item = Item(event, payload, cause)
         if self._busy and _ACTING.get() is self:
             item.origin = "sent"
@@ -159,7 +136,7 @@ class Session:
 
     async def hear(self, event: str, payload: Any = None) -> bool:
         """Trigger the next event of a script: one that is not to be triggered again after a crash."""
-        cause = record("trigger", event, design=self._design, cause=self.born, data=_told(payload))
+        cause = record("trigger", event, design=self.design, cause=self.born, data=came_with(payload))
         return await self._enter_turn(Item(event, payload, cause, "script"))
 
     def _shortcut(self, event: str) -> Arrow | None:
@@ -176,10 +153,10 @@ class Session:
             facts = arrow.facts[event] = Plain.of(
                 {"on": event, "from": [arrow.source.name], "to": [arrow.targets[0].name], "taken": [arrow.id]}
             )
-        cause = record("trigger", event, design=self._design, cause=self.born, data=_told(payload))
+        cause = record("trigger", event, design=self.design, cause=self.born, data=came_with(payload))
         self.active = [arrow.targets[0]]
         self.event_number += 1
-        record("transition", arrow.id, design=self._design, cause=cause, data=facts)
+        record("transition", arrow.id, design=self.design, cause=cause, data=facts)
         if self._changed is not None:
             self._tell_change()
         return True
@@ -249,17 +226,15 @@ class Session:
 
     async def _begin(self) -> None:
         if self.born is None:
-            self.born = record(
-                "machine", self._design, design=self._design, data=self.machine.described(self)
-            )
-        self._cause = self.born
+            self.born = record("machine", self.design, design=self.design, data=self.machine.described(self))
+        self.cause = self.born
         past = None if self.keeper is None else await self.keeper.read()
         if past is not None and past.step is not None:
             await self._resume(past)
             return
         entry = Entry(self.past)
         entry.begin(self.chart.root)
-        await self._step((), Item("", cause=self.born, origin="start"), entry)
+        await Step(self, (), Item("", cause=self.born, origin="start"), entry).take()
         self._started = True
         await self._settle()
 
@@ -269,10 +244,10 @@ class Session:
         assert self.keeper is not None  # noqa: S101 - it read the past
         timers = restore(self, past)
         told = {"key": self.keeper.key, "in": [node.name for node in self.leaves], "timers": len(timers)}
-        self._cause = record("resume", self._design, design=self._design, cause=self.born, data=told)
+        self.cause = record("resume", self.design, design=self.design, cause=self.born, data=told)
         self.internal = [self.inner(event, payload) for event, payload in past.internal]
         self.external.extend(
-            Item(event, payload, self._cause, "sent") for event, payload in past.step["external"]
+            Item(event, payload, self.cause, "sent") for event, payload in past.step["external"]
         )
         self._started = True
         for timer in timers:
@@ -283,7 +258,7 @@ class Session:
 
     def inner(self, event: str, payload: Any) -> Item:
         """Make an event of the internal queue, out of what a journal says of it."""
-        return Item(event, payload, self._cause, "internal")
+        return Item(event, payload, self.cause, "internal")
 
     async def _redo(self, begun: dict[str, Any]) -> None:
         """Finish the step that a crash broke off."""
@@ -297,9 +272,9 @@ class Session:
         arrows = [arrow_named(self.chart, name) for name in begun["taken"]]
         for arrow in arrows:
             self.timers.cancel(arrow.id)
-        item = Item(begun["event"], begun["payload"], self._cause, origin)
+        item = Item(begun["event"], begun["payload"], self.cause, origin)
         try:
-            await self._step(arrows, item)
+            await Step(self, arrows, item).take()
         except Exception as error:  # noqa: BLE001 - raised again unless the machine has an answer
             await self._put_up_with(error, arrows, item)
 
@@ -314,13 +289,13 @@ class Session:
         return taken
 
     async def _answer(self, item: Item) -> bool:
-        self._cause = item.cause
+        self.cause = item.cause
         arrows: Sequence[Arrow] = ()
         try:
             if not self.done:
-                arrows = await (self._due(item) if item.timer else self._enabled(item))
+                arrows = await (due(self, item) if item.timer else enabled(self, item))
             if arrows:
-                await self._step(arrows, item)
+                await Step(self, arrows, item).take()
                 return True
         except Exception as error:  # noqa: BLE001 - raised again unless the machine has an answer
             await self._put_up_with(error, arrows, item)
@@ -334,7 +309,7 @@ class Session:
         for _ in range(MICROSTEPS_MAX):
             if self.done:
                 break
-            arrows = await self._automatic()
+            arrows = await automatic(self)
             if arrows:
                 await self._go_on(arrows)
             elif self.internal:
@@ -352,249 +327,11 @@ class Session:
             self.timers.clear()
 
     async def _go_on(self, arrows: Sequence[Arrow]) -> None:
-        item = Item("", cause=self._cause, origin="always")
+        item = Item("", cause=self.cause, origin="always")
         try:
-            await self._step(arrows, item)
+            await Step(self, arrows, item).take()
         except Exception as error:  # noqa: BLE001 - raised again unless the machine has an answer
             await self._put_up_with(error, arrows, item)
-
-    async def _step(self, arrows: Sequence[Arrow], item: Item, entry: Entry | None = None) -> None:
-        """Take transitions together: leave, act, enter; all of it, or nothing if the user's code fails."""
-        self.step_number += 1
-        self._calls = 0
-        before = _Before(self)
-        context = MachineContext(self, item.event, item.payload, item.error)
-        leaving = exit_set(arrows, self.active, self.past) if arrows else []
-        self._remember(leaving)
-        entry = entry or self._destinations(arrows)
-        entering = entry.nodes()
-        keeper = self.keeper
-        try:
-            if keeper is not None:
-                await keeper.begin(self, arrows, item, _calls_any(arrows, leaving, entering, entry))
-            await self._leave(leaving, context)
-            for arrow in arrows:
-                await self._do(arrow.actions, context)
-            await self._enter(entering, entry, context)
-            if self.done:
-                await self._leave(list(reversed(self.active)), context)
-            plan = self._plan(leaving, entering)
-            if keeper is not None:
-                await keeper.step(self, plan)
-        except BaseException:
-            before.restore(self)
-            raise
-        self._commit(arrows, item, before, plan)
-
-    def _destinations(self, arrows: Sequence[Arrow]) -> Entry:
-        entry = Entry(self.past)
-        for arrow in arrows:
-            entry.follow(arrow)
-        return entry
-
-    def _remember(self, leaving: Iterable[Node]) -> None:
-        for node in leaving:
-            for child in node.children:
-                if child.history:
-                    self.past[child.name] = remembered(child, self.active)
-
-    async def _leave(self, leaving: Iterable[Node], context: MachineContext) -> None:
-        for node in leaving:
-            await self._do(node.on_exit, context)
-            if not self.done:
-                self.active.remove(node)
-
-    async def _enter(self, entering: Iterable[Node], entry: Entry, context: MachineContext) -> None:
-        for node in entering:
-            insort(self.active, node, key=_order)
-            if node.on_entry:
-                await self._do(node.on_entry, context)
-            if node.order in entry.by_default and node.on_initial:
-                await self._do(node.on_initial, context)
-            if node.order in entry.without_past:
-                await self._do(entry.without_past[node.order].arrows[0].actions, context)
-            if node.is_final:
-                await self._finish(node, context)
-
-    async def _finish(self, final: Node, context: MachineContext) -> None:
-        parent = final.parent
-        assert parent is not None  # noqa: S101 - only the root has none
-        output = final.output
-        if isinstance(output, Call):
-            output = await self._output(output, context)
-        if not parent.up:
-            self.done, self.output = True, output
-            return
-        self.raise_internal(f"done.state.{parent.name}", output)
-        above = parent.parent
-        if above is not None and above.parallel and is_over(above, self.active):
-            self.raise_internal(f"done.state.{above.name}", None)
-
-    async def _output(self, call: Call, context: MachineContext) -> Any:
-        try:
-            return await self._call(call, context)
-        except Exception as error:
-            if not self._continues:
-                raise
-            self._raise_error(error)
-            return None
-
-    def _plan(self, leaving: Iterable[Node], entering: Iterable[Node]) -> Plan:
-        """Work out what becomes of the timers and of what was sent, when the step is made."""
-        plan = Plan([arrow.id for node in leaving for arrow in node.afters])
-        if self.done:
-            plan.cancelled.extend(timer.name for timer in self.timers)
-            return plan
-        now: int | None = None
-        for node in entering:
-            for arrow in node.afters:
-                now = wall_ns() if now is None else now
-                plan.set.append(Timer(arrow.id, now + (arrow.after_ns or 0), "", None, arrow))
-        for sent in self.outbox:
-            if isinstance(sent, str):
-                plan.take_back(sent)
-            elif sent.due_ns > wall_ns():
-                plan.set.append(sent)
-            else:
-                plan.sent.append(sent)
-        plan.timers = [timer for timer in self.timers if timer.name not in plan.cancelled] + plan.set
-        return plan
-
-    def _commit(self, arrows: Sequence[Arrow], item: Item, before: _Before, plan: Plan) -> None:
-        """Make the step true: tell the history, set and cancel timers, send what was sent."""
-        facts = {
-            "on": item.event or (arrows[0].cue if arrows else "start"),
-            "from": [node.name for node in before.active if node.is_leaf],
-            "to": [node.name for node in self.active if node.is_leaf],
-            "taken": [arrow.id for arrow in arrows],
-        }
-        name = arrows[0].id if arrows else "start"
-        record("transition", name, design=self._design, cause=item.cause, data=facts)
-        for cancelled in plan.cancelled:
-            self.timers.cancel(cancelled)
-        for timer in plan.set:
-            self.timers.set(timer)
-        for sent in plan.sent:
-            cause = record(
-                "trigger", sent.event, design=self._design, cause=self._cause, data=_told(sent.payload)
-            )
-            self.external.append(Item(sent.event, sent.payload, cause, "sent"))
-        self.outbox.clear()
-        if self.done:
-            told = {"state": self.state} | ({} if self.output is None else {"output": self.output})
-            record("done", self._design, design=self._design, cause=item.cause, data=told)
-
-    # -- which transitions --
-
-    async def _enabled(self, item: Item) -> Sequence[Arrow]:
-        answers: dict[Arrow, bool] = {}
-        found: list[Arrow] = []
-        context = MachineContext(self, item.event, item.payload, item.error)
-        for leaf in self.leaves:
-            for arrow in self.chart.candidates(leaf, item.event):
-                if arrow in found:
-                    break
-                if await self._passes(arrow, context, answers):
-                    found.append(arrow)
-                    break
-        return without_conflicts(found, self.active, self.past) if len(found) > 1 else found
-
-    async def _automatic(self) -> Sequence[Arrow]:
-        if not self.chart.has_always:
-            return ()
-        answers: dict[Arrow, bool] = {}
-        found: list[Arrow] = []
-        context = MachineContext(self, "", None, None)
-        for leaf in self.leaves:
-            for arrow in (arrow for node in (leaf, *leaf.up) for arrow in node.always):
-                if arrow in found:
-                    break
-                if await self._passes(arrow, context, answers):
-                    found.append(arrow)
-                    break
-        return without_conflicts(found, self.active, self.past) if len(found) > 1 else found
-
-    async def _due(self, item: Item) -> Sequence[Arrow]:
-        """Give the transition whose time has come; none if its state was left in the same moment."""
-        timer = item.timer
-        assert timer is not None  # noqa: S101 - the caller asked
-        arrow = timer.arrow
-        if arrow is None or not self.timers.spend(timer):
-            return ()
-        told = {"transition": arrow.id, "after_ns": arrow.after_ns}
-        item.cause = self._cause = record(
-            "timer", arrow.source.name, design=self._design, cause=self.born, data=told
-        )
-        return (arrow,) if await self._ask(arrow, MachineContext(self, "", None, None)) else ()
-
-    async def _passes(self, arrow: Arrow, context: MachineContext, answers: dict[Arrow, bool]) -> bool:
-        known = answers.get(arrow)
-        if known is None:
-            known = answers[arrow] = await self._ask(arrow, context)
-        return known
-
-    async def _ask(self, arrow: Arrow, context: MachineContext) -> bool:
-        if arrow.unless and all(target in self.active for target in arrow.unless):
-            return False
-        if not all(node in self.active for node in arrow.in_state):
-            return False
-        if arrow.guard is None:
-            return True
-        call = arrow.guard
-        args = (context,) if call.takes_context else ()
-        data = {"transition": arrow.id}
-        try:
-            return bool(
-                await perform("guard", self._design, call.name, call.fn, *args, cause=self._cause, data=data)
-            )
-        except Exception as error:
-            if not self._continues:
-                raise
-            self._raise_error(error)
-            return False
-
-    # -- the user's functions --
-
-    async def _do(self, calls: Iterable[Call], context: MachineContext) -> None:
-        for call in calls:
-            try:
-                await self._call(call, context)
-            except Exception as error:
-                if not self._continues:
-                    raise
-                self._raise_error(error)
-
-    async def _call(self, call: Call, context: MachineContext) -> Any:
-        self._calls += 1
-        place = f"{self.event_number}.{self.step_number}.{self._calls}"
-        keeper = self.keeper
-        context.id = f"{keeper.key if keeper else self._design}/{place}/{call.name}"
-        if keeper is None:
-            return await self._perform(call, context)
-        done = keeper.done_before(place)
-        if done is not None:
-            take_up(self, done)
-            return done["value"]
-        await keeper.before_call(self, place)
-        since = len(self.internal), len(self.outbox)
-        value = await self._perform(call, context)
-        await keeper.after_call(self, place, since, value if call.kind == "output" else None)
-        return value
-
-    async def _perform(self, call: Call, context: MachineContext) -> Any:
-        args = (context,) if call.takes_context else ()
-        data = {"of": call.where, "id": context.id}
-        design, cause = self._design, self._cause
-        if call.retry is None:
-            return await perform(call.kind, design, call.name, call.fn, *args, cause=cause, data=data)
-
-        async def attempt(number: int, again: int | None = None, /) -> Any:
-            since = cause if again is None else again
-            return await perform(
-                call.kind, design, call.name, call.fn, *args, attempt=number, cause=since, data=data
-            )
-
-        return await call.retry.run(attempt, design=design, name=call.name)
 
     # -- when it fails, or nobody answers --
 
@@ -606,14 +343,14 @@ class Session:
             note_once(error, f"{self.chart.title} stays in {where or 'no state'}")
             await self._abandon(item)
             raise error
-        self._raise_error(error)
+        self.raise_error(error)
         await self._abandon(item)
 
     async def _abandon(self, item: Item) -> None:
         if self.keeper is not None:
             await self.keeper.abandon(self, item)
 
-    def _raise_error(self, error: Exception) -> None:
+    def raise_error(self, error: Exception) -> None:
         self.raise_internal(ERROR, describe_error(error), cause=origin_of(error), error=error)
 
     async def _drop(self, item: Item) -> None:
@@ -623,15 +360,15 @@ class Session:
             inside = [node.name for node in self.leaves]
             told = {"in": inside} | ({"ended": True} if self.done else {})
             if not item.event.startswith("done."):
-                record("drop", item.event, design=self._design, cause=item.cause, data=told)
-        if item.error is not None and not self._continues:
+                record("drop", item.event, design=self.design, cause=item.cause, data=told)
+        if item.error is not None and not self.continues:
             raise item.error
         if (
             self.machine.unhandled == "raise"
             and item.timer is None
             and not item.event.startswith(("done.", "error."))
         ):
-            raise EventRefused(item.event, tuple(node.name for node in self.leaves), self._design)
+            raise EventRefused(item.event, tuple(node.name for node in self.leaves), self.design)
 
     # -- what functions set off --
 
@@ -642,9 +379,9 @@ class Session:
         told = record(
             "raise",
             event,
-            design=self._design,
-            cause=self._cause if cause is None else cause,
-            data=_told(payload),
+            design=self.design,
+            cause=self.cause if cause is None else cause,
+            data=came_with(payload),
         )
         item = Item(event, payload, told, "internal")
         item.error = error
@@ -670,7 +407,7 @@ class Session:
         arrow = timer.arrow
         name = timer.event if arrow is None else arrow.source.name
         try:
-            fault = await fault_point("timer", kind="timer", design=self._design, name=name)
+            fault = await fault_point("timer", kind="timer", design=self.design, name=name)
             if (arrow is None or _is_loss(fault)) and not self.timers.spend(timer):
                 return
             if _is_loss(fault):
@@ -679,7 +416,7 @@ class Session:
             if arrow is not None:
                 item.timer = timer
             else:
-                item.cause = record("timer", name, design=self._design, cause=self.born)
+                item.cause = record("timer", name, design=self.design, cause=self.born)
                 if self._busy:
                     self.external.append(item)
                     return
@@ -712,76 +449,5 @@ class Session:
             raise error
 
 
-class Plan:
-    """What a step does to the timers and to what was sent, once it is made."""
-
-    __slots__ = ("cancelled", "sent", "set", "timers")
-
-    def __init__(self, cancelled: list[str]) -> None:
-        self.cancelled = cancelled
-        self.set: list[Timer] = []
-        self.sent: list[Timer] = []
-        self.timers: list[Timer] = []
-        """All that are set afterwards."""
-
-    def take_back(self, name: str) -> None:
-        """Cancel a timer, also one that this very step wanted to set."""
-        self.cancelled.append(name)
-        self.set = [timer for timer in self.set if timer.name != name]
-
-
-class _Before:
-    """How a session stood before a step, to go back to if the step fails."""
-
-    __slots__ = ("active", "data", "internal", "past")
-
-    def __init__(self, session: Session) -> None:
-        self.active = session.active
-        session.active = list(session.active)
-        self.past = session.past
-        session.past = dict(session.past)
-        self.internal = len(session.internal)
-        self.data = _copy(session.data, session.chart.title) if session.data else {}
-
-    def restore(self, session: Session) -> None:
-        session.active = self.active
-        session.past = self.past
-        session.done = False
-        del session.internal[self.internal :]
-        session.outbox.clear()
-        session.data.clear()
-        session.data.update(self.data)
-
-
-def _copy(data: dict[str, Any], title: str) -> dict[str, Any]:
-    try:
-        return deepcopy(data)
-    except TypeError as error:
-        raise DesignError(
-            f"the data of {title} cannot be copied ({error}), so a failed step could not be undone; keep plain "
-            "values there, and connections and locks elsewhere"
-        ) from error
-
-
-def _calls_any(
-    arrows: Iterable[Arrow], leaving: Iterable[Node], entering: Iterable[Node], entry: Entry
-) -> bool:
-    """Tell whether a step calls any function of the user's."""
-    return (
-        any(arrow.actions for arrow in arrows)
-        or any(node.on_exit for node in leaving)
-        or any(node.on_entry or node.on_initial or isinstance(node.output, Call) for node in entering)
-        or any(history.arrows[0].actions for history in entry.without_past.values())
-    )
-
-
 def _is_loss(fault: Fault | None) -> bool:
     return fault is not None and fault.kind == "lose"
-
-
-def _order(node: Node) -> int:
-    return node.order
-
-
-def _told(payload: Any) -> dict[str, Any] | None:
-    return None if payload is None else {"payload": payload}
