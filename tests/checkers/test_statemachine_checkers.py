@@ -288,3 +288,10 @@ def test_lives_are_kept_apart():
         await other.wait()
 
     assert set(verdicts(simulate(main).history).values()) == {True}
+
+
+def test_completed_looks_at_the_whole_life():
+    """A run that a crash cut off is judged by the one that carries it on under its key."""
+    rule = crash("charge", restart_after="5s", count=1)
+    assert checkers.completed(played(order(journal=MemoryJournal()), "pay", faults=[rule])).valid is True
+    assert checkers.completed(played(order(), "pay", faults=[rule])).valid is False

@@ -291,3 +291,22 @@ def test_a_session_needs_a_key():
     machine.add_transition("a", "b")
     with pytest.raises(DesignError, match=r"each session needs a name in it: session\(key=\.\.\.\)"):
         simulate(machine).result()
+
+
+def test_a_script_goes_on_after_its_last_event():
+    """What was heard is not said again; time that follows the last event is not waited for twice."""
+    machine = StateMachine("a", name="m", journal=MemoryJournal())
+    machine.add_transition("a", None, ["x", "y"], action=lambda: None)
+
+    async def main():
+        script = (timedelta(minutes=1), "x", timedelta(hours=1), "y", timedelta(days=1))
+        return await start_process("p", machine.run, "k", *script)
+
+    for at, hours in ((5, 25), (16, 1)):
+        machine.journal = MemoryJournal()
+        simulation = Simulation(nemesis=CrashAt(at))
+        outcome = simulation.run(main)
+        heard = [op.name for op in simulation.recorder.history().where(kind="trigger")]
+        assert heard.count("x") <= 2
+        assert heard.count("y") == 1
+        assert hours * 3_600 <= outcome.duration_ns / 10**9 < hours * 3_600 + 200

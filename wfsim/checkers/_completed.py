@@ -27,19 +27,28 @@ def _why_open(history: History, run: DesignRun) -> tuple[str, int, int | None]:
 def completed(
     history: History, *, design: str | None = None, outcome: Literal["any", "ok"] = "any"
 ) -> Verdict:
-    """Every saga and DAG that began came to an end; with ``outcome="ok"``, to success.
+    """Every saga, DAG and state machine that began came to an end; with ``outcome="ok"``, to success.
 
-    ``design`` names the design to judge, all if None. A run ended if it returned or raised.
+    ``design`` names the design to judge, all if None. A run ended if it returned or raised; one that a crash
+    cut off is judged by the run that carried it on under the key of its journal, if there is one.
     """
     findings = Findings("completed")
     runs, _ = split(history.spans(), DESIGN_KINDS)
-    for run in runs:
+    for place, run in enumerate(runs):
         whole = run.whole
         if design is not None and whole.design != design:
+            continue
+        if whole.outcome is None and any(_carries_on(later, run) for later in runs[place + 1 :]):
             continue
         findings.judged += 1
         if whole.outcome is None:
             findings.breach(*_why_open(history, run))
         elif outcome == "ok" and whole.outcome != "ok":
             findings.breach(f"{run.title} failed with {error_of(whole)}", whole.index, whole.completion)
-    return findings.verdict("run", "succeeded" if outcome == "ok" else "came to an end", "no saga or DAG ran")
+    return findings.verdict("run", "succeeded" if outcome == "ok" else "came to an end", "no design ran")
+
+
+def _carries_on(later: DesignRun, run: DesignRun) -> bool:
+    mine, its = run.whole, later.whole
+    key = mine.data.get("key")
+    return key is not None and (its.kind, its.design, its.data.get("key")) == (mine.kind, mine.design, key)

@@ -346,15 +346,7 @@ class StateMachine:
         with span("machine", self.name, self.name, data=self.described(session)) as whole:
             session.born = whole.index
             await session.start()
-            heard = session.heard
-            for happening in script:
-                if isinstance(happening, timedelta):
-                    await sleep(happening.total_seconds() if heard <= 0 else 0)
-                    continue
-                heard -= 1
-                if heard < 0 and not session.done:
-                    event, payload = happening if isinstance(happening, tuple) else (happening, None)
-                    await session.hear(event, payload)
+            await _play(session, script)
             await session.wait(until_done=any(state.final and not state.parent for state in self.states))
             whole.data = {"state": session.state}
             return session.state
@@ -433,6 +425,29 @@ class StateMachine:
         from wfsim.workflows._statemachine._mermaid import to_mermaid
 
         return to_mermaid(self)
+
+
+async def _play(session: Session, script: Sequence[Happening]) -> None:
+    """Let a script happen, without what had happened before a crash."""
+    for happening in _rest(script, session.heard):
+        if session.done:
+            return
+        if isinstance(happening, timedelta):
+            await sleep(happening.total_seconds())
+        else:
+            event, payload = happening if isinstance(happening, tuple) else (happening, None)
+            await session.hear(event, payload)
+
+
+def _rest(script: Sequence[Happening], heard: int) -> Sequence[Happening]:
+    """Give what of a script is still to happen, when so many of its events have been heard.
+
+    Time that was to pass after the last event has begun to pass before the crash; nobody waits for it again.
+    """
+    events = [place for place, one in enumerate(script) if not isinstance(one, timedelta)]
+    if not heard:
+        return script
+    return script[events[heard - 1] + 1 :] if heard < len(events) else ()
 
 
 def _inside_loop() -> bool:
