@@ -32,6 +32,7 @@ __all__ = [
     "SagaFailed",
     "ScenarioError",
     "SimulationError",
+    "Skip",
     "StaleRecord",
     "StepBoundReached",
     "TimeBoundReached",
@@ -93,6 +94,14 @@ class RetriesExhausted(WfsimError):
     def __str__(self) -> str:
         times = "once" if self.attempts == 1 else f"{self.attempts} times"
         return f"{self.name or 'the call'} failed {times}; the last error was {_one_line(self.last)}"
+
+
+class Skip(WfsimError):
+    """A task of a DAG raises it to say that there is nothing to do: the task is skipped, which is no failure.
+
+    The message says why. As with Airflow's ``AirflowSkipException``, the tasks after it decide by their
+    trigger rules.
+    """
 
 
 class CompensationStuck(WfsimError):

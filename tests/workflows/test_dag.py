@@ -300,7 +300,10 @@ def test_every_cycle_is_found_and_no_other(depends):
             lambda: Task("a", run=lambda x, y: x, depends_on=["b"]),
             "task 'a' takes 2 arguments, but has 1 result",
         ),
-        (lambda: Task("a", run=lambda x, y: x), "task 'a' takes 2 arguments, but has only an input"),
+        (
+            lambda: DAGWorkflow([Task("a", run=lambda x, y: x)]),
+            "task 'a' takes 2 arguments, but has only an input",
+        ),
         (lambda: Task("a", run=print, retry="often"), "retry of task 'a' is 'often', which is no policy"),
         (
             lambda: DAGWorkflow([Task("fetch", run=print), Task("b", run=print, depends_on=["fech"])]),

@@ -13,7 +13,17 @@ told each other.
 
 from __future__ import annotations
 
-from wfsim.workflows._dag import DAGWorkflow, Task
+from wfsim.errors import Skip
+from wfsim.workflows._dag import (
+    TRIGGER_RULES,
+    Agent,
+    DAGResult,
+    DAGWorkflow,
+    Makespan,
+    Schedule,
+    Task,
+    TriggerRule,
+)
 from wfsim.workflows._events import (
     CatchUp,
     Choreography,
@@ -48,10 +58,13 @@ from wfsim.workflows._statemachine import (
 )
 
 __all__ = [
+    "TRIGGER_RULES",
+    "Agent",
     "CatchUp",
     "Choreography",
     "Context",
     "Coverage",
+    "DAGResult",
     "DAGWorkflow",
     "DeadLetter",
     "Delivery",
@@ -60,6 +73,7 @@ __all__ = [
     "EventStore",
     "LockTable",
     "MachineContext",
+    "Makespan",
     "Outbox",
     "Path",
     "Policy",
@@ -67,8 +81,10 @@ __all__ = [
     "Projection",
     "Receipt",
     "Saga",
+    "Schedule",
     "Service",
     "Session",
+    "Skip",
     "Snapshot",
     "State",
     "StateMachine",
@@ -77,6 +93,7 @@ __all__ = [
     "Subscription",
     "Task",
     "Transition",
+    "TriggerRule",
     "shortest_paths",
     "simple_paths",
     "transition_coverage",

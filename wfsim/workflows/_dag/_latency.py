@@ -1,0 +1,25 @@
+"""How long something takes, said in one of two ways: a duration, or a distribution of durations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from wfsim.kernel import Distribution, constant
+from wfsim.units import Duration
+
+if TYPE_CHECKING:
+    from wfsim.kernel import Stream
+
+Latency: TypeAlias = "Duration | Distribution"
+
+
+def as_distribution(latency: Latency) -> Distribution:
+    """Give the distribution; of a bare duration, the one that always gives it. Raise DurationError if neither."""
+    if hasattr(latency, "sample_ns"):
+        return cast("Distribution", latency)
+    return constant(cast("Duration", latency))
+
+
+def sample_s(latency: Distribution, stream: Stream) -> float:
+    """Draw one, in seconds."""
+    return latency.sample_ns(stream) / 1e9

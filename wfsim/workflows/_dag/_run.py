@@ -1,0 +1,444 @@
+"""One run of a DAG: which task runs when, and what becomes of it.
+
+Nobody stands by and waits for tasks to end: each, when it ends, tells the tasks after it, and starts those
+that can go. So a task costs one light task, and its end wakes nobody who has nothing to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import CancelledError
+from collections import deque
+from contextlib import nullcontext
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from wfsim.errors import DesignError
+from wfsim.kernel import event, now, perform, spawn
+from wfsim.workflows._dag._choice import chosen_by, items_of
+from wfsim.workflows._dag._ledger import Ledger
+from wfsim.workflows._dag._result import Instance, Skipped
+from wfsim.workflows._dag._rules import decide
+from wfsim.workflows._dag._slots import Slots
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wfsim.kernel import span
+    from wfsim.workflows._dag._plan import Options, Plan
+    from wfsim.workflows._dag._resume import Kept
+    from wfsim.workflows._dag._result import DAGResult
+    from wfsim.workflows._dag._rules import State
+
+# What has become of a task so far.
+_OPEN: Final = 0  # it waits for others
+_BEGUN: Final = 1  # it is to run: it stands in line, or runs
+_ENDED: Final = 2
+
+_ANYWHERE: Final = nullcontext()
+
+
+class Run:
+    """One run of a DAG. A *unit* is a call of a task: its number, or for a mapped task one number per item."""
+
+    def __init__(
+        self, plan: Plan, options: Options, given: tuple[Any, ...], whole: span, kept: Kept | None
+    ) -> None:
+        self._plan = plan
+        self._options = options
+        self._given = given
+        self._kept = kept
+        self._ledger = Ledger(plan, whole)
+        self._states = self._ledger.states
+        self._values = self._ledger.values
+        self._phase = bytearray(len(plan.tasks))
+        self._missing = [len(ups) for ups in plan.ups]
+        self._tallies = plan.tallies()
+        self._guards = list(plan.guards)
+        self._scoped = list(plan.scoped)
+        self._needs = plan.needs() if options.cancel_unneeded else None
+        self._instances: dict[int, list[Instance | None]] = {}
+        self._units: list[tuple[int, int]] = []  # of the calls of mapped tasks: whose, and which of them
+        self._running: dict[int, Any] = {}
+        self._cancelled: dict[int, None] = {}
+        self._slots = Slots(options.max_parallel)
+        self._reports: deque[tuple[int, State, bool]] = deque()
+        self._left = len(plan.tasks)
+        self._busy = False
+        self._stopped = False
+        self._fatal: int | None = None  # the task whose failure stops the run
+        self._done: asyncio.Future[None] | None = None
+        self._context = copy_context()
+
+    async def play(self) -> DAGResult:
+        """Run to the end of the last task; raise the error that failed the run."""
+        self._begin_first()
+        cancelled: CancelledError | None = None
+        while self._left:
+            self._done = asyncio.get_running_loop().create_future()
+            try:
+                await self._done
+            except CancelledError as error:
+                self._abandon("the run was cancelled", everything=cancelled is not None)
+                cancelled = error
+        self._ledger.close(self._instances)
+        if cancelled is not None:
+            raise cancelled
+        error = self._ledger.failure()
+        if error is not None:
+            raise error
+        return self._ledger.result
+
+    @property
+    def result(self) -> DAGResult:
+        """What has come of the run, also if it failed."""
+        return self._ledger.result
+
+    def _begin_first(self) -> None:
+        self._busy = True
+        if self._kept is not None:
+            self._keep(self._kept)
+        for at, task in enumerate(self._plan.tasks):
+            if not self._phase[at] and (not self._plan.ups[at] or task.trigger_rule == "always"):
+                self._begin(at)
+        self._busy = False
+        self._spread()
+
+    def _keep(self, kept: Kept) -> None:
+        """Take over from an earlier run what is not to be repeated."""
+        for at, (state, value) in kept.tasks.items():
+            self._phase[at], self._states[at], self._values[at] = _ENDED, state, value
+            self._left -= 1
+        for at, (state, value) in kept.tasks.items():
+            each = kept.instances.get(at, ())
+            if state == "success" and self._plan.tasks[at].branch:
+                self._skip_all_but(at, chosen_by(self._plan, at, value))
+            self._expect(at, len(each) - 1 if each else 0)
+            states = [one.state for one in each] or [state]
+            self._reports.extend((at, one, number == len(states)) for number, one in enumerate(states, 1))
+
+    # -- what the end of one task means for the others --
+
+    def _end(self, at: int, state: State) -> None:
+        self._phase[at] = _ENDED
+        self._states[at] = state
+        self._left -= 1
+        self._reports.append((at, state, True))
+
+    def _spread(self) -> None:
+        """Tell the tasks after each that has ended, and start what can go. It never runs inside itself."""
+        if self._busy:
+            return
+        self._busy = True
+        reports, downs, watched = self._reports, self._plan.downs, self._plan.watched
+        alone, missing, phase = self._plan.counts_alone, self._missing, self._phase
+        serve, start = self._slots.serve, self._start_waiting
+        while True:
+            if self._fatal is not None and not self._stopped:
+                self._abandon(None, self._fatal)
+            while reports:
+                at, state, last = reports.popleft()
+                for down in downs[at]:
+                    if not alone[down]:
+                        self._weigh(down, at, state)
+                    elif state != "success":
+                        self._forgo(down, "skipped" if state == "skipped" else "upstream_failed", at)
+                    elif missing[down] > 1:
+                        missing[down] -= 1
+                    elif not phase[down]:
+                        self._begin(down)
+                if last and at in watched:
+                    self._release(at, state)
+            if not serve(start):
+                break
+        self._busy = False
+        if not self._left and self._done is not None and not self._done.done():
+            self._done.set_result(None)
+
+    def _weigh(self, at: int, up: int, state: State) -> None:
+        if self._phase[at] == _OPEN:
+            self._tallies[at].count(state, is_setup=self._plan.is_setup[up])
+            self._consider(at, up)
+
+    def _consider(self, at: int, because: int) -> None:
+        """Let the trigger rule decide. What lives on a setup, and a teardown, may have to wait all the same."""
+        task = self._plan.tasks[at]
+        decision = decide(task.trigger_rule, self._tallies[at])  # type: ignore[arg-type]
+        if decision == "run":
+            ready = not self._guards[at] and not self._scoped[at]
+            if ready and (task.over is None or self._phase[self._plan.number[str(task.over)]] == _ENDED):
+                self._begin(at)
+        elif decision != "wait":
+            self._forgo(at, decision, because)
+
+    def _release(self, at: int, state: State) -> None:
+        """Tell those that live on a setup which they do not depend on directly, and the teardowns after it."""
+        plan = self._plan
+        for down in plan.guarded.get(at, ()):
+            self._guards[down] -= 1
+            if self._phase[down] == _OPEN:
+                if state == "success":
+                    self._consider(down, at)
+                else:
+                    self._forgo(down, "skipped" if state == "skipped" else "upstream_failed", at)
+        for down in plan.in_scope_of.get(at, ()):
+            self._scoped[down] -= 1
+            if self._phase[down] == _OPEN:
+                self._consider(down, at)
+
+    def _forgo(self, at: int, state: State, because: int | None = None, reason: str | None = None) -> None:
+        """Do without a task."""
+        if self._phase[at] != _ENDED:
+            self._ledger.tell_skip(at, state, because, reason)
+            undecided = self._phase[at] == _OPEN
+            self._end(at, state)
+            if undecided:
+                self._no_longer_needs(at)
+
+    def _no_longer_needs(self, at: int) -> None:
+        """Note that a task is decided. What no undecided task needs any more is cancelled, if so wished."""
+        if self._needs is None or self._plan.tasks[at].is_teardown:
+            return
+        for up in self._plan.ups[at]:
+            self._needs[up] -= 1
+            if not self._needs[up] and not self._plan.is_setup[up] and not self._plan.tasks[up].is_teardown:
+                self._drop(up, None, "nothing needs it any more")
+
+    def _drop(self, at: int, because: int | None, reason: str | None) -> None:
+        """Cancel a task that runs, do without one that does not."""
+        units = [unit for unit in self._running if self._whose(unit)[0] == at]
+        if not units:
+            self._forgo(at, "skipped", because, reason)
+        for unit in units:
+            task = self._running[unit]
+            self._cancelled[unit] = None
+            task.cancel()
+            # One that has not taken its first step never will, and nobody else would hear of it.
+            task.add_done_callback(partial(self._reap, unit))
+
+    def _abandon(self, reason: str | None, because: int | None = None, *, everything: bool = False) -> None:
+        """Stop: cancel what runs and skip what does not; teardowns are spared unless it is everything."""
+        self._stopped = True
+        busy, self._busy = self._busy, True
+        for at, task in enumerate(self._plan.tasks):
+            if self._phase[at] != _ENDED and (everything or not task.is_teardown):
+                self._drop(at, because, reason)
+        self._busy = busy
+        self._spread()
+
+    # -- starting --
+
+    def _begin(self, at: int) -> None:
+        self._phase[at] = _BEGUN
+        self._no_longer_needs(at)
+        if self._plan.tasks[at].over is not None:
+            self._expand(at)
+        elif self._plan.one_call[at]:
+            self._slots.line_up(self._plan.tasks[at].priority, at)
+        else:
+            self._start(at, self._patiently(at), self._plan.labels[at])
+
+    def _start_waiting(self, at: int) -> bool:
+        """Start a task that has stood in line, unless it was skipped meanwhile."""
+        if self._phase[at] == _ENDED:
+            return False
+        self._start(at, self._once(at), self._plan.labels[at])
+        return True
+
+    def _start(self, unit: int, work: Any, label: str) -> None:
+        # In the context in which the run began: what one task sets there is no business of the next.
+        self._running[unit] = task = self._context.run(spawn, work)
+        task.set_name(label)
+
+    def _expand(self, at: int) -> None:
+        """Make one call of each item of the list that the task is mapped over."""
+        plan = self._plan
+        source = plan.number[str(plan.tasks[at].over)]
+        state = self._states[source]
+        if state != "success":
+            self._forgo(at, "skipped" if state == "skipped" else "upstream_failed", source)
+            return
+        try:
+            items = items_of(plan, at, self._result_of(source))
+        except DesignError as error:
+            self._fail(at, plan.names[at], error)
+            self._end(at, "failed")
+            return
+        if not items:
+            self._forgo(at, "skipped", source, f"{plan.names[source]} gives no items")
+            return
+        event("expand", plan.names[at], design=plan.name, data={"over": plan.names[source], "count": len(items)})
+        self._expect(at, len(items) - 1)
+        before = self._kept.instances.get(at, ()) if self._kept is not None else ()
+        self._instances[at] = [None] * len(items)
+        for number, item in enumerate(items):
+            if number < len(before) and before[number].state == "success":
+                self._end_instance(at, number, before[number])
+            else:
+                self._units.append((at, number))
+                unit = len(plan.tasks) + len(self._units) - 1
+                self._start(unit, self._patiently(unit, item), f"{plan.labels[at]}[{number}]")
+
+    def _expect(self, at: int, more: int) -> None:
+        """Let the tasks after a mapped one wait for each of its calls."""
+        for down in self._plan.downs[at] if more else ():
+            self._missing[down] += more
+            tally = self._tallies.get(down)
+            if tally is not None:
+                tally.expected += more
+                tally.setups += more * self._plan.is_setup[at]
+
+    # -- working --
+
+    async def _once(self, at: int) -> None:
+        """Do a task that is one call and has its slot."""
+        plan, name = self._plan, self._plan.names[at]
+        try:
+            value = await perform("task", plan.name, name, plan.works[at], *self._args(at))
+        except (Exception, CancelledError) as error:  # noqa: BLE001 - the run raises it when all has ended
+            self._slots.free += 1
+            self._failed(at, error)
+        else:
+            self._slots.free += 1
+            self._succeeded(at, value)
+
+    async def _patiently(self, unit: int, *item: Any) -> None:
+        """Do a task that may be tried again, or that waits for more than a slot."""
+        plan, task = self._plan, self._plan.tasks[self._whose(unit)[0]]
+        name, args = self._name_of(unit), self._args(self._whose(unit)[0], *item)
+
+        def attempt(number: int, cause: int | None = None, /) -> Any:
+            return self._attempt(unit, name, args, number, cause)
+
+        try:
+            value = await (
+                attempt(1) if task.retry is None else task.retry.run(attempt, design=plan.name, name=name)
+            )
+        except (Exception, CancelledError) as error:  # noqa: BLE001 - the run raises it when all has ended
+            self._failed(unit, error)
+        else:
+            self._succeeded(unit, value)
+
+    async def _attempt(
+        self, unit: int, name: str, args: tuple[Any, ...], number: int, cause: int | None
+    ) -> Any:
+        at = self._whose(unit)[0]
+        task, agent = self._plan.tasks[at], self._plan.agents[at]
+        line = agent.line() if agent is not None and agent.capacity else _ANYWHERE
+        async with line, task.pool or _ANYWHERE:
+            await self._slots.take(task.priority)
+            begin = now()
+            try:
+                async with asyncio.timeout(task.timeout) if task.timeout else _ANYWHERE:  # type: ignore[arg-type]
+                    value = await perform(
+                        "task", self._plan.name, name, self._plan.works[at], *args, attempt=number, cause=cause
+                    )
+            except (Exception, CancelledError):
+                self._leave(at, name, number, begin)
+                self._spread()
+                raise
+            self._leave(at, name, number, begin)  # and who is served next is told when the task has ended
+            return value
+
+    def _leave(self, at: int, name: str, number: int, begin: float) -> None:
+        agent = self._plan.agents[at]
+        if agent is not None:
+            self._ledger.pay(agent, name, number, now() - begin)
+        self._slots.free += 1
+
+    def _args(self, at: int, *item: Any) -> tuple[Any, ...]:
+        plan = self._plan
+        ups = plan.ups[at]
+        if not plan.passes[at]:
+            return ()
+        if not ups:
+            return self._given
+        if not self._instances and not item:
+            return tuple([self._values[up] for up in ups])
+        source = plan.tasks[at].over
+        return tuple([item[0] if plan.names[up] == source else self._result_of(up) for up in ups])
+
+    def _result_of(self, at: int) -> Any:
+        """Give the result of a task; of a mapped one, those of its calls that have succeeded so far."""
+        if at not in self._instances:
+            return self._values[at]
+        return [one.value for one in self._instances[at] if one is not None and one.state == "success"]
+
+    def _whose(self, unit: int) -> tuple[int, int]:
+        known = len(self._plan.tasks)
+        return (unit, -1) if unit < known else self._units[unit - known]
+
+    def _name_of(self, unit: int) -> str:
+        at, number = self._whose(unit)
+        return self._plan.names[at] if number < 0 else f"{self._plan.names[at]}[{number}]"
+
+    # -- ending --
+
+    def _succeeded(self, unit: int, value: Any) -> None:
+        del self._running[unit]
+        at, number = (unit, -1) if unit < len(self._phase) else self._whose(unit)
+        if number >= 0:
+            skipped = value.__class__ is Skipped
+            if skipped:
+                self._ledger.tell_skip(at, "skipped", None, value.skipped, self._name_of(unit))
+            one = Instance("skipped") if skipped else Instance("success", value)
+            self._end_instance(at, number, one)
+        elif value.__class__ is Skipped:
+            self._forgo(at, "skipped", None, value.skipped)
+        elif self._plan.tasks[at].branch and not self._choose(at, value):
+            self._end(at, "failed")
+        else:
+            self._values[at] = value
+            self._end(at, "success")
+        self._spread()
+
+    def _failed(self, unit: int, error: BaseException) -> None:
+        del self._running[unit]
+        at, number = self._whose(unit)
+        cancelled = unit in self._cancelled and isinstance(error, CancelledError)
+        state: State = "cancelled" if cancelled else "failed"
+        if not cancelled:
+            self._fail(at, self._name_of(unit), error)
+        if number < 0:
+            self._end(at, state)
+        else:
+            self._end_instance(at, number, Instance(state))
+        self._spread()
+
+    def _fail(self, at: int, name: str, error: BaseException) -> None:
+        self._ledger.note_error(at, name, error)
+        if self._options.fail_fast and not self._stopped and not self._plan.tasks[at].is_teardown:
+            self._fatal = at
+
+    def _reap(self, unit: int, _task: object) -> None:
+        """End a task that was cancelled before its first step."""
+        if unit in self._running:
+            self._failed(unit, CancelledError())
+
+    def _end_instance(self, at: int, number: int, ended: Instance) -> None:
+        each = self._instances[at]
+        each[number] = ended
+        last = None not in each
+        if last:
+            states = [one.state for one in each if one is not None]
+            ranked: Sequence[State] = ("failed", "cancelled", "success", "skipped")
+            self._values[at] = self._result_of(at)
+            self._end(at, next(state for state in ranked if state in states))
+            self._reports.pop()
+        self._reports.append((at, ended.state, last))
+
+    def _choose(self, at: int, value: Any) -> bool:
+        """Let a branch have its way; False if it chose what is not there to be chosen."""
+        try:
+            chosen = chosen_by(self._plan, at, value)
+        except DesignError as error:
+            self._fail(at, self._plan.names[at], error)
+            return False
+        self._skip_all_but(at, chosen)
+        return True
+
+    def _skip_all_but(self, at: int, chosen: dict[str, None]) -> None:
+        for down in self._plan.downs[at]:
+            if self._plan.names[down] not in chosen and self._phase[down] == _OPEN:
+                self._forgo(down, "skipped", at, f"{self._plan.names[at]} did not choose it")

@@ -1,0 +1,236 @@
+"""The task: one node of a DAG, with all that is said of it; `>>` and `<<` draw the edges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+
+from wfsim.errors import CycleError, DesignError
+from wfsim.units import Duration, parse_duration
+from wfsim.workflows._dag._rules import TRIGGER_RULES, TriggerRule
+from wfsim.workflows._naming import checked_name, did_you_mean
+from wfsim.workflows._policy import Policy, check_policy
+from wfsim.workflows._signature import Takes, takes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from wfsim.workflows._dag._workflow import DAGWorkflow
+
+    Others = TypeVar("Others", bound="Task | Sequence[Task]")
+
+Named: TypeAlias = "str | Task"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """One task of a DAG.
+
+    ``run`` (or ``func``, which is the same) does the work: a function, a coroutine function, a lambda that
+    returns a coroutine, or a flow of its own, such as another DAG. ``agent`` names one of the DAG's agents to
+    do it instead, ``skill`` what the agent must be able to do. The work is given the results of
+    ``depends_on``, in that order, or nothing if it takes no argument; what ended without a result gives None.
+    If the task depends on nothing and takes one argument, that is the input of the whole DAG.
+
+    ``trigger_rule`` tells when the task runs, given how ``depends_on`` ended: by default when all succeeded.
+    The names and their meaning are Airflow's. A task skips itself by raising :class:`wfsim.workflows.Skip`.
+
+    ``retry`` wraps the work; each try gets ``timeout``. Of tasks that could start, the one with the highest
+    ``priority`` does, then the one that has waited longest. ``pool`` (such as a ``wfsim.capacity.Pool``, which
+    other tasks, runs and DAGs may share) is entered for each try.
+
+    A ``branch`` gives the name, or names, of the tasks directly after it that are to run; the others are
+    skipped. ``over`` names a dependency that gives a list: the task then runs once for each item, which it is
+    given in place of the list, and its result is the list of results (Airflow's ``expand``).
+
+    ``teardown_of`` names tasks that set something up (``setup=True`` says the same of the other end): this
+    task takes it down. It runs once all between has ended, however that went, if a setup succeeded, and its
+    own failure does not fail the DAG, unless ``fails_dag``.
+    """
+
+    name: str
+    run: Callable[..., Any] | None = None
+    depends_on: Named | Sequence[Named] = ()
+    func: Callable[..., Any] | None = None
+    retry: Policy | None = None
+    agent: str | None = None
+    _: KW_ONLY
+    skill: str | None = None
+    trigger_rule: TriggerRule | None = None
+    timeout: Duration | None = None
+    priority: int = 0
+    pool: AbstractAsyncContextManager[Any] | None = None
+    branch: bool = False
+    over: Named | None = None
+    setup: bool = False
+    teardown_of: Named | Sequence[Named] = ()
+    fails_dag: bool = False
+    _dags: list[DAGWorkflow] = field(default_factory=list, init=False, repr=False)
+    _takes: Takes | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        part = f"task {checked_name(self.name, 'a task')!r}"
+        if sum(way is not None for way in (self.run, self.func, self.agent)) != 1:
+            raise DesignError(f"{part} needs one of run=, func= and agent= to say what it does, and only one")
+        check_policy(self.retry, f"retry of {part}")
+        self._set("run", self.run if self.func is None else self.func)
+        self._set("func", None)
+        self._set("teardown_of", _names(self.teardown_of, "teardown_of", part))
+        self._set("over", None if self.over is None else _name(self.over, f"what {part} is mapped over"))
+        depends_on = _names(self.depends_on, "depends_on", part)
+        implied = (*([self.over] if self.over else []), *self.teardown_of)
+        missing = tuple(cast("str", name) for name in implied if name not in depends_on)
+        self._set("depends_on", depends_on + missing)
+        self._set("timeout", None if self.timeout is None else parse_duration(self.timeout) / 1e9)
+        if self.trigger_rule is None:
+            self._set("trigger_rule", "all_done_setup_success" if self.teardown_of else "all_success")
+        _check(self, part)
+        if self.run is not None and not is_flow(self.run):
+            self._set("_takes", takes(self.run, part))
+        if self.depends_on:  # else >> may still add some
+            self.passes_results()
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    @property
+    def is_teardown(self) -> bool:
+        """Whether the task takes down what others have set up."""
+        return bool(self.teardown_of)
+
+    def passes_results(self) -> bool:
+        """Tell whether the work is given results, or the DAG's input. Raise DesignError if they do not fit."""
+        part = f"task {self.name!r}"
+        return self._takes is None or passes_results(self._takes, len(self.depends_on), part)
+
+    # -- edges --
+
+    def __rshift__(self, others: Others) -> Others:
+        """``a >> b``: b depends on a; ``a >> [b, c]``: both do. The value is what stands on the right."""
+        for other in _tasks(others):
+            other._depend_on(self)
+        return others
+
+    def __lshift__(self, others: Others) -> Others:
+        """``b << a``: b depends on a; ``c << [a, b]``: on both."""
+        for other in _tasks(others):
+            self._depend_on(other)
+        return others
+
+    def __rrshift__(self, others: Sequence[Task]) -> Self:
+        """``[a, b] >> c``: c depends on both."""
+        self << others
+        return self
+
+    def __rlshift__(self, others: Sequence[Task]) -> Self:
+        """``[b, c] << a``: both depend on a."""
+        self >> others
+        return self
+
+    def as_setup(self) -> Self:
+        """Say that the task sets something up; a teardown takes it down."""
+        self._change(setup=True)
+        return self
+
+    def as_teardown(self, *, setups: Task | Sequence[Task], fails_dag: bool = False) -> Self:
+        """Say that the task takes down what ``setups`` have set up, on which it then depends."""
+        for setup in _tasks(setups):
+            if setup.name not in self.depends_on:
+                self._depend_on(setup)
+            setup.as_setup()
+        rule = "all_done_setup_success" if self.trigger_rule == "all_success" else self.trigger_rule
+        names = tuple(dict.fromkeys((*self.teardown_of, *(setup.name for setup in _tasks(setups)))))
+        self._change(teardown_of=names, fails_dag=fails_dag, trigger_rule=rule)
+        return self
+
+    def _change(self, **changes: Any) -> None:
+        for name, value in changes.items():
+            self._set(name, value)
+        for dag in self._dags:
+            dag.forget_plan()
+
+    def _depend_on(self, other: Task) -> None:
+        if other is self:
+            raise CycleError((self.name, self.name))
+        if other.name in self.depends_on:
+            raise DesignError(f"task {self.name!r} depends on {other.name!r} twice; name it once")
+        before = self.depends_on
+        self._change(depends_on=(*before, other.name))
+        try:
+            for dag in self._dags:
+                dag.check_edge(self)
+        except DesignError:
+            self._change(depends_on=before)
+            raise
+
+
+def _tasks(others: Any) -> tuple[Task, ...]:
+    found = (others,) if isinstance(others, Task) else others
+    if isinstance(found, list | tuple) and all(isinstance(one, Task) for one in found):
+        return tuple(found)
+    raise DesignError(
+        f">> and << join tasks and lists of tasks, not {others!r}; dag['name'] gives the task of that name"
+    )
+
+
+def _name(given: Any, part: str) -> str:
+    return given.name if isinstance(given, Task) else checked_name(given, part)
+
+
+def _names(given: Any, field: str, part: str) -> tuple[str, ...]:
+    if isinstance(given, str):
+        raise DesignError(f"{field} of {part} must be a list; write {field}=[{given!r}]")
+    if isinstance(given, Task):
+        given = (given,)
+    if not isinstance(given, Iterable):
+        raise DesignError(f"{field} of {part} must be a list of names or tasks, not {given!r}")
+    names = tuple(_name(name, f"what {part} depends on") for name in given)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DesignError(f"{part} depends on {twice!r} twice; name it once")
+    return names
+
+
+def _check(task: Task, part: str) -> None:
+    """Raise DesignError, naming the part and the cure, if what is said of a task cannot be meant."""
+    if task.trigger_rule not in TRIGGER_RULES:
+        hint = did_you_mean(str(task.trigger_rule), TRIGGER_RULES)
+        raise DesignError(
+            f"trigger_rule of {part} is {task.trigger_rule!r}{hint or '; there are ' + ', '.join(TRIGGER_RULES)}"
+        )
+    if task.timeout == 0:
+        raise DesignError(f"timeout of {part} is 0, so that no try could end in time; leave it out for none")
+    if type(task.priority) is not int:
+        raise DesignError(f"priority of {part} is {task.priority!r}; it must be a whole number")
+    if task.pool is not None and not (hasattr(task.pool, "__aenter__") and hasattr(task.pool, "__aexit__")):
+        raise DesignError(f"pool of {part} is {task.pool!r}, which `async with` cannot enter; write Pool(4)")
+    if task.skill is not None and task.agent is None:
+        raise DesignError(f"{part} needs skill {task.skill!r} of an agent; name the agent: agent=...")
+    if task.branch and task.over:
+        raise DesignError(f"{part} cannot be a branch and mapped over {task.over!r}; decide in a task of its own")
+    if task.fails_dag and not task.teardown_of:
+        raise DesignError(f"fails_dag of {part} says that its failure as a teardown counts; add teardown_of=")
+    if task.setup and task.teardown_of:
+        raise DesignError(f"{part} cannot be a setup and a teardown; make two tasks of it")
+
+
+def passes_results(wanted: Takes, count: int, part: str) -> bool:
+    """Tell whether a function wants the results of its task's ``count`` dependencies; for 0, the input."""
+    if not wanted.least and (wanted.most is not None or not count):
+        return False
+    if wanted.fits(max(count, 1)):
+        return True
+    given = (
+        f"{count} result{'' if count == 1 else 's'} to take, in the order of depends_on"
+        if count
+        else "only an input"
+    )
+    raise DesignError(f"{part} takes {wanted}, but has {given}; let it take as many, or none")
+
+
+def is_flow(work: Any) -> bool:
+    """Tell whether a task's work is a flow, such as a DAG or a saga, rather than a function."""
+    return not callable(work) and callable(getattr(work, "run", None))
