@@ -185,8 +185,9 @@ def describe(plan: Plan, options: Options) -> Plain:
         "fail_fast": options.fail_fast,
         "cancel_unneeded": options.cancel_unneeded,
     }
-    told = {"tasks": {task.name: list(task.depends_on) for task in tasks}}
-    return Plain.of(told | {key: value for key, value in special.items() if value})
+    plain = Plain({"tasks": {task.name: list(task.depends_on) for task in tasks}})
+    plain.update(Plain.of({key: value for key, value in special.items() if value}))
+    return plain
 
 
 def check_plan(plan: Plan) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Named: TypeAlias = "str | Task"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Task:
     """One task of a DAG.
 
@@ -73,28 +73,31 @@ class Task:
 
     def __post_init__(self) -> None:
         part = f"task {checked_name(self.name, 'a task')!r}"
-        if sum(way is not None for way in (self.run, self.func, self.agent)) != 1:
+        if (self.run is not None) + (self.func is not None) + (self.agent is not None) != 1:
             raise DesignError(f"{part} needs one of run=, func= and agent= to say what it does, and only one")
-        check_policy(self.retry, f"retry of {part}")
-        self._set("run", self.run if self.func is None else self.func)
-        self._set("func", None)
-        self._set("teardown_of", _names(self.teardown_of, "teardown_of", part))
-        self._set("over", None if self.over is None else _name(self.over, f"what {part} is mapped over"))
-        depends_on = _names(self.depends_on, "depends_on", part)
-        implied = (*([self.over] if self.over else []), *self.teardown_of)
-        missing = tuple(cast("str", name) for name in implied if name not in depends_on)
-        self._set("depends_on", depends_on + missing)
-        self._set("timeout", None if self.timeout is None else parse_duration(self.timeout) / 1e9)
+        if self.func is not None:
+            self.run, self.func = self.func, None
+        self.depends_on = self._edges(part)
+        if self.timeout is not None:
+            self.timeout = parse_duration(self.timeout) / 1e9
         if self.trigger_rule is None:
-            self._set("trigger_rule", "all_done_setup_success" if self.teardown_of else "all_success")
+            self.trigger_rule = "all_done_setup_success" if self.teardown_of else "all_success"
         _check(self, part)
         if self.run is not None and not is_flow(self.run):
-            self._set("_takes", takes(self.run, part))
+            self._takes = takes(self.run, part)
         if self.depends_on:  # else >> may still add some
             self.passes_results()
 
-    def _set(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
+    def _edges(self, part: str) -> tuple[str, ...]:
+        """Give all that the task depends on: what it is mapped over and what it takes down are among it."""
+        depends_on = _names(self.depends_on, "depends_on", part)
+        if self.over is not None:
+            self.over = _name(self.over, f"what {part} is mapped over")
+            depends_on += (self.over,) if self.over not in depends_on else ()
+        if self.teardown_of:
+            self.teardown_of = _names(self.teardown_of, "teardown_of", part)
+            depends_on += tuple(one for one in self.teardown_of if one not in depends_on)
+        return depends_on
 
     @property
     def is_teardown(self) -> bool:
@@ -148,7 +151,7 @@ class Task:
 
     def _change(self, **changes: Any) -> None:
         for name, value in changes.items():
-            self._set(name, value)
+            setattr(self, name, value)
         for dag in self._dags:
             dag.forget_plan()
 
@@ -187,30 +190,32 @@ def _names(given: Any, field: str, part: str) -> tuple[str, ...]:
         given = (given,)
     if not isinstance(given, Iterable):
         raise DesignError(f"{field} of {part} must be a list of names or tasks, not {given!r}")
-    names = tuple(_name(name, f"what {part} depends on") for name in given)
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    names = tuple([_name(name, f"what {part} depends on") for name in given])
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
         raise DesignError(f"{part} depends on {twice!r} twice; name it once")
     return names
 
 
 def _check(task: Task, part: str) -> None:
     """Raise DesignError, naming the part and the cure, if what is said of a task cannot be meant."""
+    if task.retry is not None:
+        check_policy(task.retry, f"retry of {part}")
     if task.trigger_rule not in TRIGGER_RULES:
         hint = did_you_mean(str(task.trigger_rule), TRIGGER_RULES)
-        raise DesignError(
-            f"trigger_rule of {part} is {task.trigger_rule!r}{hint or '; there are ' + ', '.join(TRIGGER_RULES)}"
-        )
+        cure = hint or "; there are " + ", ".join(TRIGGER_RULES)
+        raise DesignError(f"trigger_rule of {part} is {task.trigger_rule!r}{cure}")
     if task.timeout == 0:
         raise DesignError(f"timeout of {part} is 0, so that no try could end in time; leave it out for none")
     if type(task.priority) is not int:
         raise DesignError(f"priority of {part} is {task.priority!r}; it must be a whole number")
-    if task.pool is not None and not (hasattr(task.pool, "__aenter__") and hasattr(task.pool, "__aexit__")):
+    if task.pool is not None and not hasattr(task.pool, "__aenter__"):
         raise DesignError(f"pool of {part} is {task.pool!r}, which `async with` cannot enter; write Pool(4)")
     if task.skill is not None and task.agent is None:
         raise DesignError(f"{part} needs skill {task.skill!r} of an agent; name the agent: agent=...")
-    if task.branch and task.over:
-        raise DesignError(f"{part} cannot be a branch and mapped over {task.over!r}; decide in a task of its own")
+    if task.over and (task.branch or task.trigger_rule == "always"):
+        why = "a branch" if task.branch else "run always, also before there is a list"
+        raise DesignError(f"{part} is mapped over {task.over!r} and cannot be {why}; use two tasks")
     if task.fails_dag and not task.teardown_of:
         raise DesignError(f"fails_dag of {part} says that its failure as a teardown counts; add teardown_of=")
     if task.setup and task.teardown_of:

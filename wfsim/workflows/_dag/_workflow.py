@@ -15,7 +15,7 @@ from wfsim.workflows._dag._resume import kept_of
 from wfsim.workflows._dag._run import Run
 from wfsim.workflows._dag._schedule import Schedule, schedule
 from wfsim.workflows._dag._makespan import Makespan, expected_makespan
-from wfsim.workflows._dag._task import Task, passes_results
+from wfsim.workflows._dag._task import Task, is_flow, passes_results
 from wfsim.workflows._execute import execute
 from wfsim.workflows._naming import checked_name, did_you_mean, name_of
 
@@ -180,7 +180,8 @@ class DAGWorkflow:
                 f"dag {self.name!r} has a task {task.name!r} already; give this one another name"
             )
         self._check_agent(task, must_be_there=False)
-        self._refuse_itself(task)
+        if is_flow(task.run):
+            self._refuse_itself(task)
         if self._options.fail_fast and task.trigger_rule not in {"all_success", "all_done_setup_success"}:
             raise DesignError(
                 f"task {task.name!r} has trigger rule {task.trigger_rule}, but dag {self.name!r} stops at the first "
