@@ -7,20 +7,19 @@ nothing to judge it by: a promise that was never put to the test is not kept.
 from __future__ import annotations
 
 from wfsim.checkers._completed import completed
-from wfsim.checkers._dag import dependencies_respected, no_cycle
+from wfsim.checkers._dag import (
+    dependencies_respected,
+    every_task_decided,
+    failures_surface,
+    no_cycle,
+    no_task_repeated,
+    parallelism_respected,
+    skipped_as_ruled,
+    torn_down,
+)
 from wfsim.checkers._effects import effect_at_most_once
-from wfsim.checkers._events_lost import (
-    converges,
-    no_dead_letters,
-    no_event_lost,
-    subscribed_before_published,
-)
-from wfsim.checkers._events_once import (
-    handled_once,
-    no_effect_twice,
-    order_per_key,
-    state_and_events_agree,
-)
+from wfsim.checkers._events_lost import converges, no_dead_letters, no_event_lost, subscribed_before_published
+from wfsim.checkers._events_once import handled_once, no_effect_twice, order_per_key, state_and_events_agree
 from wfsim.checkers._retry import retried_as_policy
 from wfsim.checkers._saga import compensated_exactly_once, compensated_in_reverse
 from wfsim.checkers._statemachine import (
@@ -44,6 +43,8 @@ __all__ = [
     "dependencies_respected",
     "effect_at_most_once",
     "ends_in",
+    "every_task_decided",
+    "failures_surface",
     "handled_once",
     "never_in",
     "no_cycle",
@@ -51,11 +52,15 @@ __all__ = [
     "no_effect_twice",
     "no_event_dropped",
     "no_event_lost",
+    "no_task_repeated",
     "order_per_key",
+    "parallelism_respected",
     "reaches_final",
     "retried_as_policy",
+    "skipped_as_ruled",
     "state_and_events_agree",
     "stays_at_most",
     "subscribed_before_published",
+    "torn_down",
     "transitions_legal",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from wfsim import errors
+from wfsim.checkers._dag import task_of
 from wfsim.checkers._runs import DESIGN_KINDS, DesignRun, error_of, split, times
 from wfsim.checkers._verdict import Findings, Verdict
 from wfsim.units import Duration, format_duration, parse_duration
@@ -111,7 +112,7 @@ def _chains_of_run(history: History, run: DesignRun) -> list[_Chain]:
     chains = []
     for kind, key in (("forward", "retry"), ("compensate", "compensate_retry"), ("task", "")):
         for name, tries in run.by_name(kind).items():
-            policy = retry.get(name) if kind == "task" else declared.get(name, {}).get(key)
+            policy = retry.get(task_of(name)) if kind == "task" else declared.get(name, {}).get(key)
             if policy is None and kind == "task" and "tasks" in run.whole.data:
                 policy = _ONCE
             if policy is None and key in declared.get(name, {}):

@@ -35,11 +35,13 @@ class Takes:
 
 def takes(fn: object, part: str) -> Takes:
     """Read a function's signature. Raise DesignError, naming the ``part``, if nobody can call it."""
-    if fn.__class__ is FunctionType and not fn.__dict__:  # inspect takes its time, and designs have many steps
-        code = fn.__code__  # type: ignore[attr-defined]
+    if (
+        fn.__class__ is FunctionType and not fn.__dict__
+    ):  # inspect takes its time, and designs have many steps
+        code = fn.__code__
         if not code.co_kwonlyargcount:
             most = code.co_argcount
-            least = most - len(fn.__defaults__ or ())  # type: ignore[attr-defined]
+            least = most - len(fn.__defaults__ or ())
             return Takes(least, None if code.co_flags & inspect.CO_VARARGS else most)
     if not callable(fn):
         raise DesignError(f"{part} cannot be called: {_what(fn)}")

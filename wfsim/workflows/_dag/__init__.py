@@ -10,4 +10,13 @@ from wfsim.workflows._dag._schedule import Schedule
 from wfsim.workflows._dag._task import Task
 from wfsim.workflows._dag._workflow import DAGWorkflow
 
-__all__ = ["TRIGGER_RULES", "Agent", "DAGResult", "DAGWorkflow", "Makespan", "Schedule", "Task", "TriggerRule"]
+__all__ = [
+    "TRIGGER_RULES",
+    "Agent",
+    "DAGResult",
+    "DAGWorkflow",
+    "Makespan",
+    "Schedule",
+    "Task",
+    "TriggerRule",
+]

@@ -57,12 +57,12 @@ class Agent:
             raise DesignError(f"skills of {part} must be a list; write skills=[{self.skills!r}]")
         object.__setattr__(self, "skills", tuple(self.skills))
         if self.capacity is not None and (type(self.capacity) is not int or self.capacity < 1):
-            raise DesignError(f"capacity of {part} is {self.capacity!r}; it must be 1 or more, or None for any")
+            raise DesignError(
+                f"capacity of {part} is {self.capacity!r}; it must be 1 or more, or None for any"
+            )
         for name in ("cost", "cost_per_s"):
             _check_number(getattr(self, name), math.inf, f"{name} of {part}", "a number of 0 or more")
-        _check_number(
-            self.failure_probability, 1, f"failure_probability of {part}", "a number from 0 to 1"
-        )
+        _check_number(self.failure_probability, 1, f"failure_probability of {part}", "a number from 0 to 1")
         object.__setattr__(self, "_latency", as_distribution(self.latency))
         if self.run is not None:
             object.__setattr__(self, "_takes", takes(self.run, f"run of {part}"))
@@ -111,12 +111,19 @@ class Agent:
         if self.run is not None:
             return await call(self.run, *args)
         if simulation is None:
-            raise DesignError(f"agent {self.name!r} is a model and works in a simulation only; give it run=...")
+            raise DesignError(
+                f"agent {self.name!r} is a model and works in a simulation only; give it run=..."
+            )
         return f"{task} by {self.name}"
 
 
 def _check_number(value: Any, most: float, part: str, right: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most or value == math.inf:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 <= value <= most
+        or value == math.inf
+    ):
         raise DesignError(f"{part} is {value!r}; it must be {right}")
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from wfsim.kernel import Distribution, constant
-from wfsim.units import Duration
 
 if TYPE_CHECKING:
     from wfsim.kernel import Stream
+    from wfsim.units import Duration
 
 Latency: TypeAlias = "Duration | Distribution"
 
@@ -17,7 +17,7 @@ def as_distribution(latency: Latency) -> Distribution:
     """Give the distribution; of a bare duration, the one that always gives it. Raise DurationError if neither."""
     if hasattr(latency, "sample_ns"):
         return cast("Distribution", latency)
-    return constant(cast("Duration", latency))
+    return constant(latency)
 
 
 def sample_s(latency: Distribution, stream: Stream) -> float:

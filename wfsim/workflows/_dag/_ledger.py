@@ -67,7 +67,9 @@ class Ledger:
         if because is None:
             return "it was not needed"
         task, other = self._plan.tasks[at], self._plan.names[because]
-        ended = {"success": "succeeded", "cancelled": "was cancelled"}.get(str(self.states[because]), "was skipped")
+        ended = {"success": "succeeded", "cancelled": "was cancelled"}.get(
+            str(self.states[because]), "was skipped"
+        )
         rule = "" if task.trigger_rule == "all_success" else f", and its rule is {task.trigger_rule}"
         return f"{other} {ended}{rule}"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wfsim.errors import DesignError, Skip
 from wfsim.history import Plain
 from wfsim.kernel import call
+from wfsim.units import NS_PER_SECOND
 from wfsim.workflows._dag._graph import Scopes
 from wfsim.workflows._dag._result import Skipped
 from wfsim.workflows._dag._rules import Tally
@@ -44,11 +45,14 @@ class Plan:
         self.agents = [agents[task.agent] if task.agent else None for task in tasks]
         self.works = [self._work_of(task) for task in tasks]
         self.passes = [self._passes(task) for task in tasks]
-        self.needs_input = next(
-            (task.name for task, passes in zip(tasks, self.passes, strict=True)
-             if passes and not task.depends_on and not is_flow(task.run)), None,
-        )  # fmt: skip
+        self.needs_input = self._first_with_input()
         self._sort_out()
+
+    def _first_with_input(self) -> str | None:
+        for task, passes in zip(self.tasks, self.passes, strict=True):
+            if passes and not task.depends_on and not is_flow(task.run):
+                return task.name
+        return None
 
     def _draw_edges(self) -> None:
         number = self.number
@@ -74,7 +78,11 @@ class Plan:
             for task, guards in zip(self.tasks, self.guards, strict=True)
         ]
         self.one_call = [
-            task.retry is None and task.pool is None and task.timeout is None and not task.over and not task.agent
+            task.retry is None
+            and task.pool is None
+            and task.timeout_s is None
+            and not task.over
+            and not task.agent
             for task in self.tasks
         ]
         self.leaves = self._leaves()
@@ -179,7 +187,7 @@ def describe(plan: Plan, options: Options) -> Plain:
         "setups": list(scopes.setups),
         "teardowns": teardowns,
         "priorities": {task.name: task.priority for task in tasks if task.priority},
-        "timeouts_ns": {task.name: round(task.timeout * 1e9) for task in tasks if task.timeout},  # type: ignore[operator]
+        "timeouts_ns": {task.name: round(task.timeout_s * NS_PER_SECOND) for task in tasks if task.timeout_s},
         "agents": {task.name: task.agent for task in tasks if task.agent},
         "max_parallel": options.max_parallel,
         "fail_fast": options.fail_fast,
@@ -195,7 +203,9 @@ def check_plan(plan: Plan) -> None:
     for at, task in enumerate(plan.tasks):
         part = f"task {task.name!r} of dag {plan.name!r}"
         if task.branch and not plan.downs[at]:
-            raise DesignError(f"{part} is a branch, but nothing depends on it; add the tasks that it chooses from")
+            raise DesignError(
+                f"{part} is a branch, but nothing depends on it; add the tasks that it chooses from"
+            )
         for setup in task.teardown_of:
             if plan.tasks[plan.number[setup]].is_teardown:
                 raise DesignError(f"{part} takes down {setup!r}, which is a teardown itself; name a setup")

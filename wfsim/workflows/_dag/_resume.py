@@ -43,9 +43,7 @@ def kept_of(plan: Plan, earlier: DAGResult) -> Kept:
     while grown != len(again):
         grown = len(again)
         again |= _drawn_in(plan, again)
-    tasks = {
-        at: (states[name], earlier.get(name)) for at, name in enumerate(plan.names) if name not in again
-    }
+    tasks = {at: (states[name], earlier.get(name)) for at, name in enumerate(plan.names) if name not in again}
     instances = {
         at: earlier.instances[name]
         for at, name in enumerate(plan.names)

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from wfsim.kernel import span
     from wfsim.workflows._dag._plan import Options, Plan
-    from wfsim.workflows._dag._resume import Kept
     from wfsim.workflows._dag._result import DAGResult
+    from wfsim.workflows._dag._resume import Kept
     from wfsim.workflows._dag._rules import State
 
 # What has become of a task so far.
@@ -85,9 +85,9 @@ class Run:
         self._ledger.close(self._instances)
         if cancelled is not None:
             raise cancelled
-        error = self._ledger.failure()
-        if error is not None:
-            raise error
+        failure = self._ledger.failure()
+        if failure is not None:
+            raise failure
         return self._ledger.result
 
     @property
@@ -131,30 +131,34 @@ class Run:
         if self._busy:
             return
         self._busy = True
-        reports, downs, watched = self._reports, self._plan.downs, self._plan.watched
-        alone, missing, phase = self._plan.counts_alone, self._missing, self._phase
+        reports, watched = self._reports, self._plan.watched
         serve, start = self._slots.serve, self._start_waiting
-        while True:
+        going = True
+        while going:
             if self._fatal is not None and not self._stopped:
                 self._abandon(None, self._fatal)
             while reports:
                 at, state, last = reports.popleft()
-                for down in downs[at]:
-                    if not alone[down]:
-                        self._weigh(down, at, state)
-                    elif state != "success":
-                        self._forgo(down, "skipped" if state == "skipped" else "upstream_failed", at)
-                    elif missing[down] > 1:
-                        missing[down] -= 1
-                    elif not phase[down]:
-                        self._begin(down)
+                self._tell(at, state)
                 if last and at in watched:
                     self._release(at, state)
-            if not serve(start):
-                break
+            going = serve(start)
         self._busy = False
         if not self._left and self._done is not None and not self._done.done():
             self._done.set_result(None)
+
+    def _tell(self, at: int, state: State) -> None:
+        """Tell the tasks after one, most of which only count how many they still have to wait for."""
+        alone, missing = self._plan.counts_alone, self._missing
+        for down in self._plan.downs[at]:
+            if not alone[down]:
+                self._weigh(down, at, state)
+            elif state != "success":
+                self._forgo(down, "skipped" if state == "skipped" else "upstream_failed", at)
+            elif missing[down] > 1:
+                missing[down] -= 1
+            elif not self._phase[down]:
+                self._begin(down)
 
     def _weigh(self, at: int, up: int, state: State) -> None:
         if self._phase[at] == _OPEN:
@@ -164,7 +168,7 @@ class Run:
     def _consider(self, at: int, because: int) -> None:
         """Let the trigger rule decide. What lives on a setup, and a teardown, may have to wait all the same."""
         task = self._plan.tasks[at]
-        decision = decide(task.trigger_rule, self._tallies[at])  # type: ignore[arg-type]
+        decision = decide(task.trigger_rule, self._tallies[at])
         if decision == "run":
             ready = not self._guards[at] and not self._scoped[at]
             if ready and (task.over is None or self._phase[self._plan.number[str(task.over)]] == _ENDED):
@@ -268,14 +272,21 @@ class Run:
         if not items:
             self._forgo(at, "skipped", source, f"{plan.names[source]} gives no items")
             return
-        event("expand", plan.names[at], design=plan.name, data={"over": plan.names[source], "count": len(items)})
-        self._expect(at, len(items) - 1)
         before = self._kept.instances.get(at, ()) if self._kept is not None else ()
-        self._instances[at] = [None] * len(items)
+        self._call_each(at, items, [one if one.state == "success" else None for one in before])
+
+    def _call_each(self, at: int, items: Sequence[Any], kept: Sequence[Instance | None]) -> None:
+        """Start the calls of a mapped task, save those that succeeded in the run that is resumed."""
+        plan, name = self._plan, self._plan.names[at]
+        done = [one for one in kept if one is not None]
+        data = {"over": plan.tasks[at].over, "count": len(items)} | ({"kept": len(done)} if done else {})
+        event("expand", name, design=plan.name, data=data)
+        self._expect(at, len(items) - 1)
+        each = list(kept) if len(kept) == len(items) else [None] * len(items)
+        self._instances[at] = each
+        self._reports.extend((at, one.state, False) for one in each if one is not None)
         for number, item in enumerate(items):
-            if number < len(before) and before[number].state == "success":
-                self._end_instance(at, number, before[number])
-            else:
+            if each[number] is None:
                 self._units.append((at, number))
                 unit = len(plan.tasks) + len(self._units) - 1
                 self._start(unit, self._patiently(unit, item), f"{plan.labels[at]}[{number}]")
@@ -330,9 +341,15 @@ class Run:
             await self._slots.take(task.priority)
             begin = now()
             try:
-                async with asyncio.timeout(task.timeout) if task.timeout else _ANYWHERE:  # type: ignore[arg-type]
+                async with asyncio.timeout(task.timeout_s) if task.timeout_s else _ANYWHERE:
                     value = await perform(
-                        "task", self._plan.name, name, self._plan.works[at], *args, attempt=number, cause=cause
+                        "task",
+                        self._plan.name,
+                        name,
+                        self._plan.works[at],
+                        *args,
+                        attempt=number,
+                        cause=cause,
                     )
             except (Exception, CancelledError):
                 self._leave(at, name, number, begin)

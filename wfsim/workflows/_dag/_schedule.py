@@ -38,13 +38,15 @@ class Schedule:
 def distributions(plan: Plan, durations: Mapping[str, Latency] | Latency) -> dict[str, Distribution]:
     """Give the distribution of each task's duration. Raise DesignError if one is missing or unknown."""
     if not hasattr(durations, "keys"):
-        one = as_distribution(durations)  # type: ignore[arg-type]
+        one = as_distribution(durations)
         return dict.fromkeys(plan.names, one)
     given: dict[str, Any] = dict(durations)  # type: ignore[arg-type]
     for name in given:
         if name not in plan.number:
             hint = did_you_mean(name, plan.number)
-            raise DesignError(f"there is a duration for {name!r}, but dag {plan.name!r} has no such task{hint}")
+            raise DesignError(
+                f"there is a duration for {name!r}, but dag {plan.name!r} has no such task{hint}"
+            )
     missing = [name for name in plan.names if name not in given]
     if missing:
         raise DesignError(f"dag {plan.name!r} needs a duration for {', '.join(missing)} too")
@@ -74,14 +76,18 @@ def schedule(plan: Plan, durations: Mapping[str, Latency] | Latency) -> Schedule
     for name in reversed(order):
         latest[name] = min((latest[down] for down in graph.succ[name]), default=makespan) - took[name]
     slack = {name: _none_if_tiny(latest[name] - start[name], makespan) for name in plan.names}
-    return Schedule(makespan, _critical(order, graph, start, took), {name: start[name] for name in plan.names}, slack)
+    return Schedule(
+        makespan, _critical(order, graph, start, took), {name: start[name] for name in plan.names}, slack
+    )
 
 
 def _none_if_tiny(slack: float, makespan: float) -> float:
     return 0.0 if slack < makespan * 1e-12 else slack
 
 
-def _critical(order: list[str], graph: Any, start: dict[str, float], took: dict[str, float]) -> tuple[str, ...]:
+def _critical(
+    order: list[str], graph: Any, start: dict[str, float], took: dict[str, float]
+) -> tuple[str, ...]:
     """Walk back from the task that ends last, each time to the one that was waited for."""
     path = [max(order, key=lambda name: start[name] + took[name])]
     while graph.pred[path[-1]]:

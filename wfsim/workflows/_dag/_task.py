@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from wfsim.errors import CycleError, DesignError
-from wfsim.units import Duration, parse_duration
-from wfsim.workflows._dag._rules import TRIGGER_RULES, TriggerRule
+from wfsim.units import NS_PER_SECOND, parse_duration
+from wfsim.workflows._dag._rules import TRIGGER_RULES
 from wfsim.workflows._naming import checked_name, did_you_mean
-from wfsim.workflows._policy import Policy, check_policy
-from wfsim.workflows._signature import Takes, takes
+from wfsim.workflows._policy import check_policy
+from wfsim.workflows._signature import takes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
     from typing import Self
 
+    from wfsim.units import Duration
+    from wfsim.workflows._dag._rules import TriggerRule
     from wfsim.workflows._dag._workflow import DAGWorkflow
+    from wfsim.workflows._policy import Policy
+    from wfsim.workflows._signature import Takes
 
     Others = TypeVar("Others", bound="Task | Sequence[Task]")
 
 Named: TypeAlias = "str | Task"
 
 
-@dataclass(slots=True, eq=False)
 class Task:
     """One task of a DAG.
 
@@ -51,63 +53,84 @@ class Task:
     own failure does not fail the DAG, unless ``fails_dag``.
     """
 
-    name: str
-    run: Callable[..., Any] | None = None
-    depends_on: Named | Sequence[Named] = ()
-    func: Callable[..., Any] | None = None
-    retry: Policy | None = None
-    agent: str | None = None
-    _: KW_ONLY
-    skill: str | None = None
-    trigger_rule: TriggerRule | None = None
-    timeout: Duration | None = None
-    priority: int = 0
-    pool: AbstractAsyncContextManager[Any] | None = None
-    branch: bool = False
-    over: Named | None = None
-    setup: bool = False
-    teardown_of: Named | Sequence[Named] = ()
-    fails_dag: bool = False
-    _dags: list[DAGWorkflow] = field(default_factory=list, init=False, repr=False)
-    _takes: Takes | None = field(default=None, init=False, repr=False)
+    __slots__ = (
+        "_dags",
+        "_takes",
+        "agent",
+        "branch",
+        "depends_on",
+        "fails_dag",
+        "name",
+        "over",
+        "pool",
+        "priority",
+        "retry",
+        "run",
+        "setup",
+        "skill",
+        "teardown_of",
+        "timeout_s",
+        "trigger_rule",
+    )
 
-    def __post_init__(self) -> None:
-        part = f"task {checked_name(self.name, 'a task')!r}"
-        if (self.run is not None) + (self.func is not None) + (self.agent is not None) != 1:
+    def __init__(
+        self,
+        name: str,
+        run: Callable[..., Any] | None = None,
+        depends_on: Named | Sequence[Named] = (),
+        func: Callable[..., Any] | None = None,
+        retry: Policy | None = None,
+        agent: str | None = None,
+        *,
+        skill: str | None = None,
+        trigger_rule: TriggerRule | None = None,
+        timeout: Duration | None = None,
+        priority: int = 0,
+        pool: AbstractAsyncContextManager[Any] | None = None,
+        branch: bool = False,
+        over: Named | None = None,
+        setup: bool = False,
+        teardown_of: Named | Sequence[Named] = (),
+        fails_dag: bool = False,
+    ) -> None:
+        part = f"task {checked_name(name, 'a task')!r}"
+        if (run is not None) + (func is not None) + (agent is not None) != 1:
             raise DesignError(f"{part} needs one of run=, func= and agent= to say what it does, and only one")
-        if self.func is not None:
-            self.run, self.func = self.func, None
-        self.depends_on = self._edges(part)
-        if self.timeout is not None:
-            self.timeout = parse_duration(self.timeout) / 1e9
-        if self.trigger_rule is None:
-            self.trigger_rule = "all_done_setup_success" if self.teardown_of else "all_success"
+        self.name = name
+        self.run: Callable[..., Any] | None = func or run
+        self.agent, self.skill = agent, skill
+        self.retry, self.priority, self.pool = retry, priority, pool
+        self.branch, self.setup, self.fails_dag = branch, setup, fails_dag
+        self.over = None if over is None else _name(over, f"what {part} is mapped over")
+        self.teardown_of = _names(teardown_of, "teardown_of", part) if teardown_of else ()
+        self.depends_on = self._all_of(_names(depends_on, "depends_on", part))
+        self.timeout_s = None if timeout is None else parse_duration(timeout) / NS_PER_SECOND
+        self.trigger_rule: TriggerRule = trigger_rule or (
+            "all_done_setup_success" if self.teardown_of else "all_success"
+        )
+        self._dags: list[DAGWorkflow] = []
         _check(self, part)
-        if self.run is not None and not is_flow(self.run):
-            self._takes = takes(self.run, part)
+        self._takes = None if self.run is None or is_flow(self.run) else takes(self.run, part)
         if self.depends_on:  # else >> may still add some
             self.passes_results()
 
-    def _edges(self, part: str) -> tuple[str, ...]:
-        """Give all that the task depends on: what it is mapped over and what it takes down are among it."""
-        depends_on = _names(self.depends_on, "depends_on", part)
-        if self.over is not None:
-            self.over = _name(self.over, f"what {part} is mapped over")
-            depends_on += (self.over,) if self.over not in depends_on else ()
-        if self.teardown_of:
-            self.teardown_of = _names(self.teardown_of, "teardown_of", part)
-            depends_on += tuple(one for one in self.teardown_of if one not in depends_on)
-        return depends_on
+    def _all_of(self, depends_on: tuple[str, ...]) -> tuple[str, ...]:
+        """Add what the task is mapped over and what it takes down to what it depends on."""
+        if self.over is not None and self.over not in depends_on:
+            depends_on += (self.over,)
+        return depends_on + tuple(one for one in self.teardown_of if one not in depends_on)
+
+    def __repr__(self) -> str:
+        return f"Task({self.name!r}{f', depends_on={list(self.depends_on)!r}' if self.depends_on else ''})"
+
+    def passes_results(self) -> bool:
+        """Tell whether the work is given results, or the DAG's input. Raise DesignError if they do not fit."""
+        return self._takes is None or passes_results(self._takes, len(self.depends_on), f"task {self.name!r}")
 
     @property
     def is_teardown(self) -> bool:
         """Whether the task takes down what others have set up."""
         return bool(self.teardown_of)
-
-    def passes_results(self) -> bool:
-        """Tell whether the work is given results, or the DAG's input. Raise DesignError if they do not fit."""
-        part = f"task {self.name!r}"
-        return self._takes is None or passes_results(self._takes, len(self.depends_on), part)
 
     # -- edges --
 
@@ -202,15 +225,20 @@ def _check(task: Task, part: str) -> None:
     if task.retry is not None:
         check_policy(task.retry, f"retry of {part}")
     if task.trigger_rule not in TRIGGER_RULES:
-        hint = did_you_mean(str(task.trigger_rule), TRIGGER_RULES)
-        cure = hint or "; there are " + ", ".join(TRIGGER_RULES)
+        cure = did_you_mean(str(task.trigger_rule), TRIGGER_RULES) or "; there are " + ", ".join(
+            TRIGGER_RULES
+        )
         raise DesignError(f"trigger_rule of {part} is {task.trigger_rule!r}{cure}")
-    if task.timeout == 0:
-        raise DesignError(f"timeout of {part} is 0, so that no try could end in time; leave it out for none")
     if type(task.priority) is not int:
         raise DesignError(f"priority of {part} is {task.priority!r}; it must be a whole number")
+    if task.timeout_s == 0:
+        raise DesignError(f"timeout of {part} is 0, so that no try could end in time; leave it out for none")
     if task.pool is not None and not hasattr(task.pool, "__aenter__"):
         raise DesignError(f"pool of {part} is {task.pool!r}, which `async with` cannot enter; write Pool(4)")
+    _check_roles(task, part)
+
+
+def _check_roles(task: Task, part: str) -> None:
     if task.skill is not None and task.agent is None:
         raise DesignError(f"{part} needs skill {task.skill!r} of an agent; name the agent: agent=...")
     if task.over and (task.branch or task.trigger_rule == "always"):

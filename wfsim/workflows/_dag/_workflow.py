@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from inspect import signature
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from wfsim.errors import CycleError, DesignError
@@ -10,11 +11,11 @@ from wfsim.history import Plain
 from wfsim.kernel import span
 from wfsim.workflows._dag._agent import as_agents
 from wfsim.workflows._dag._graph import cycle_through
+from wfsim.workflows._dag._makespan import Makespan, expected_makespan
 from wfsim.workflows._dag._plan import Options, Plan, check_plan, describe
 from wfsim.workflows._dag._resume import kept_of
 from wfsim.workflows._dag._run import Run
 from wfsim.workflows._dag._schedule import Schedule, schedule
-from wfsim.workflows._dag._makespan import Makespan, expected_makespan
 from wfsim.workflows._dag._task import Task, is_flow, passes_results
 from wfsim.workflows._execute import execute
 from wfsim.workflows._naming import checked_name, did_you_mean, name_of
@@ -164,9 +165,9 @@ class DAGWorkflow:
         """
         if function is None:
             return partial(self.task, name=name, **options)
-        known = Task.__dataclass_fields__
+        known = signature(Task).parameters
         for option in options:
-            if option not in known or option.startswith("_"):
+            if option not in known:
                 raise DesignError(f"a task has no {option!r}{did_you_mean(option, known)}")
         made = Task(name or name_of(function) or "", function, **options)
         self._add(made)
