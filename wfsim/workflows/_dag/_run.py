@@ -282,7 +282,7 @@ class Run:
         data = {"over": plan.tasks[at].over, "count": len(items)} | ({"kept": len(done)} if done else {})
         event("expand", name, design=plan.name, data=data)
         self._expect(at, len(items) - 1)
-        each = list(kept) if len(kept) == len(items) else [None] * len(items)
+        each: list[Instance | None] = list(kept) if len(kept) == len(items) else [None] * len(items)
         self._instances[at] = each
         self._reports.extend((at, one.state, False) for one in each if one is not None)
         for number, item in enumerate(items):
