@@ -60,7 +60,7 @@ def ask(rule, states, setups):
 
 
 LETTERS = {"success": "s", "failed": "f", "skipped": "k", "upstream_failed": "u", None: "."}
-KEY = "one letter for each upstream: s success, f failed, k skipped, u upstream_failed, . not ended; capitals, :, are setups"
+KEY = "a letter for each upstream: s success, f failed, k skipped, u upstream_failed, . not ended; capitals, :, are setups"
 
 
 def key_of(states, setups):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wfsim.kernel import event
@@ -11,6 +12,7 @@ from wfsim.workflows._failure import note_once, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextvars import Context
 
     from wfsim.kernel import span
     from wfsim.workflows._dag._agent import Agent
@@ -22,9 +24,10 @@ if TYPE_CHECKING:
 class Ledger:
     """The books of one run."""
 
-    def __init__(self, plan: Plan, whole: span) -> None:
+    def __init__(self, plan: Plan, whole: span, context: Context) -> None:
         self._plan = plan
         self._whole = whole
+        self._context = context
         self.states: list[State | None] = [None] * len(plan.tasks)
         self.values: list[Any] = [None] * len(plan.tasks)
         self._errors: dict[str, BaseException] = {}
@@ -33,6 +36,14 @@ class Ledger:
         self._lost: dict[str, None] = {}  # skipped because something failed
         self._costs: list[float] = []
         self.result = DAGResult({}, {}, {}, {}, 0.0)
+
+    def tell(
+        self, kind: str, name: str, *, data: dict[str, Any], cause: int | None = None, attempt: int = 0
+    ) -> None:
+        """Record a fact. It belongs to the run, in whose context it is told, and not to the task that ended."""
+        if self._whole.index is not None:
+            tell = partial(event, kind, name, design=self._plan.name, cause=cause, attempt=attempt, data=data)
+            self._context.run(tell)
 
     def note_error(self, at: int, name: str, error: BaseException) -> None:
         """Note that a task, or one call of a mapped task, has failed."""
@@ -57,7 +68,7 @@ class Ledger:
         name = plan.names[at] if name is None else name
         self._skipped[name] = None
         cause = None if root is None else origin_of(self._errors[root])
-        event("skip", name, design=plan.name, cause=cause, data=data)
+        self.tell("skip", name, data=data, cause=cause)
 
     def _root_of(self, at: int, because: int) -> str | None:
         roots = [self._roots[up] for up in (because, *self._plan.ups[at]) if up in self._roots]
@@ -79,7 +90,7 @@ class Ledger:
         if price:
             self._costs.append(price)
             data = {"agent": agent.name, "cost": price}
-            event("cost", name, design=self._plan.name, attempt=attempt, data=data)
+            self.tell("cost", name, data=data, attempt=attempt)
 
     # -- the end --
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from wfsim.kernel import Distribution
     from wfsim.workflows._dag._latency import Latency
-    from wfsim.workflows._dag._plan import Options, Plan
+    from wfsim.workflows._dag._plan import Plan
 
 _Z95 = 1.96
 
@@ -52,13 +52,7 @@ class Makespan:
 
 
 def expected_makespan(
-    name: str,
-    plan: Plan,
-    options: Options,
-    durations: Mapping[str, Latency] | Latency,
-    *,
-    runs: int,
-    seed: int,
+    plan: Plan, durations: Mapping[str, Latency] | Latency, *, runs: int, seed: int
 ) -> Makespan:
     """Simulate runs in which each task only takes its time."""
     if type(runs) is not int or runs < 1:
@@ -66,8 +60,8 @@ def expected_makespan(
     took = distributions(plan, durations)
     idle = copy(plan)
     idle.passes = [False] * len(plan.tasks)
-    idle.works = [_wait(name, task, took[task]) for task in plan.names]
-    return Makespan(tuple(sorted(_simulate(idle, options, seed + number) for number in range(runs))))
+    idle.works = [_wait(plan.name, task, took[task]) for task in plan.names]
+    return Makespan(tuple(sorted(_simulate(idle, seed + number) for number in range(runs))))
 
 
 def _wait(design: str, task: str, latency: Distribution) -> Callable[..., Any]:
@@ -79,11 +73,11 @@ def _wait(design: str, task: str, latency: Distribution) -> Callable[..., Any]:
     return wait
 
 
-def _simulate(plan: Plan, options: Options, seed: int) -> float:
+def _simulate(plan: Plan, seed: int) -> float:
     async def run() -> float:
         begin = now()
         with span("dag", plan.name, plan.name) as whole:
-            await Run(plan, options, (), whole, None).play()
+            await Run(plan, (), whole, None).play()
         return now() - begin
 
     outcome = Simulation(seed=seed).run(run)

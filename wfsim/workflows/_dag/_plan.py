@@ -34,8 +34,11 @@ class Options:
 class Plan:
     """What a run of a DAG needs to know and every run shares. A task's number is its place in the DAG."""
 
-    def __init__(self, name: str, tasks: Sequence[Task], agents: Mapping[str, Agent]) -> None:
+    def __init__(
+        self, name: str, tasks: Sequence[Task], agents: Mapping[str, Agent], options: Options
+    ) -> None:
         self.name = name
+        self.options = options
         self.tasks = tuple(tasks)
         self.names = tuple(task.name for task in tasks)
         self.number = {name: at for at, name in enumerate(self.names)}
@@ -77,13 +80,15 @@ class Plan:
             task.trigger_rule == "all_success" and not guards
             for task, guards in zip(self.tasks, self.guards, strict=True)
         ]
+        self.after_failure = [getattr(task.retry, "after_failure", None) for task in self.tasks]
+        # While a task waits for its next try somebody else may have its slot, if slots are scarce.
         self.one_call = [
-            task.retry is None
+            (task.retry is None or (after_failure is not None and self.options.max_parallel is None))
             and task.pool is None
             and task.timeout_s is None
             and not task.over
             and not task.agent
-            for task in self.tasks
+            for task, after_failure in zip(self.tasks, self.after_failure, strict=True)
         ]
         self.leaves = self._leaves()
 
@@ -170,7 +175,7 @@ def _by_agent(agent: Agent, design: str, name: str) -> Callable[..., Any]:
     return skippable(run)
 
 
-def describe(plan: Plan, options: Options) -> Plain:
+def describe(plan: Plan) -> Plain:
     """Give the design as plain data, for the history: the tasks with what they depend on, and what is special."""
     tasks, scopes = plan.tasks, plan.scopes
     rules = {task.name: task.trigger_rule for task in tasks if task.trigger_rule != "all_success"}
@@ -189,9 +194,9 @@ def describe(plan: Plan, options: Options) -> Plain:
         "priorities": {task.name: task.priority for task in tasks if task.priority},
         "timeouts_ns": {task.name: round(task.timeout_s * NS_PER_SECOND) for task in tasks if task.timeout_s},
         "agents": {task.name: task.agent for task in tasks if task.agent},
-        "max_parallel": options.max_parallel,
-        "fail_fast": options.fail_fast,
-        "cancel_unneeded": options.cancel_unneeded,
+        "max_parallel": plan.options.max_parallel,
+        "fail_fast": plan.options.fail_fast,
+        "cancel_unneeded": plan.options.cancel_unneeded,
     }
     plain = Plain({"tasks": {task.name: list(task.depends_on) for task in tasks}})
     plain.update(Plain.of({key: value for key, value in special.items() if value}))

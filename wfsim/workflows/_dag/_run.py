@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from wfsim.errors import DesignError
-from wfsim.kernel import event, now, perform, spawn
+from wfsim.kernel import now, perform, spawn
 from wfsim.workflows._dag._choice import chosen_by, items_of
 from wfsim.workflows._dag._ledger import Ledger
 from wfsim.workflows._dag._result import Instance, Skipped
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wfsim.kernel import span
-    from wfsim.workflows._dag._plan import Options, Plan
+    from wfsim.workflows._dag._plan import Plan
     from wfsim.workflows._dag._result import DAGResult
     from wfsim.workflows._dag._resume import Kept
     from wfsim.workflows._dag._rules import State
@@ -42,14 +42,14 @@ _ANYWHERE: Final = nullcontext()
 class Run:
     """One run of a DAG. A *unit* is a call of a task: its number, or for a mapped task one number per item."""
 
-    def __init__(
-        self, plan: Plan, options: Options, given: tuple[Any, ...], whole: span, kept: Kept | None
-    ) -> None:
+    def __init__(self, plan: Plan, given: tuple[Any, ...], whole: span, kept: Kept | None) -> None:
         self._plan = plan
-        self._options = options
+        self._options = options = plan.options
         self._given = given
+        self._perform = whole.perform
         self._kept = kept
-        self._ledger = Ledger(plan, whole)
+        self._context = copy_context()
+        self._ledger = Ledger(plan, whole, self._context)
         self._states = self._ledger.states
         self._values = self._ledger.values
         self._phase = bytearray(len(plan.tasks))
@@ -69,7 +69,6 @@ class Run:
         self._stopped = False
         self._fatal: int | None = None  # the task whose failure stops the run
         self._done: asyncio.Future[None] | None = None
-        self._context = copy_context()
 
     async def play(self) -> DAGResult:
         """Run to the end of the last task; raise the error that failed the run."""
@@ -280,7 +279,7 @@ class Run:
         plan, name = self._plan, self._plan.names[at]
         done = [one for one in kept if one is not None]
         data = {"over": plan.tasks[at].over, "count": len(items)} | ({"kept": len(done)} if done else {})
-        event("expand", name, design=plan.name, data=data)
+        self._ledger.tell("expand", name, data=data)
         self._expect(at, len(items) - 1)
         each: list[Instance | None] = list(kept) if len(kept) == len(items) else [None] * len(items)
         self._instances[at] = each
@@ -304,9 +303,11 @@ class Run:
 
     async def _once(self, at: int) -> None:
         """Do a task that is one call and has its slot."""
-        plan, name = self._plan, self._plan.names[at]
+        plan = self._plan
         try:
-            value = await perform("task", plan.name, name, plan.works[at], *self._args(at))
+            value = await self._perform(
+                "task", plan.names[at], plan.works[at], self._args(at), None, plan.after_failure[at]
+            )
         except (Exception, CancelledError) as error:  # noqa: BLE001 - the run raises it when all has ended
             self._slots.free += 1
             self._failed(at, error)

@@ -253,9 +253,9 @@ class DAGWorkflow:
             self._refuse_unknown()
             for task in self.tasks:
                 self._check_agent(task, must_be_there=True)
-            plan = Plan(self.name, self.tasks, self._agents)
+            plan = Plan(self.name, self.tasks, self._agents, self._options)
             check_plan(plan)
-            self._data = describe(plan, self._options)
+            self._data = describe(plan)
             self._plan = plan
         return self._plan
 
@@ -301,7 +301,7 @@ class DAGWorkflow:
             told = {plan.names[at]: state for at, (state, _) in kept.tasks.items()}
             data = Plain.of(data | {"kept": told})
         with span("dag", self.name, self.name, data=data) as whole:
-            runs.append(Run(plan, self._options, given, whole, kept))
+            runs.append(Run(plan, given, whole, kept))
             return await runs[0].play()
 
     def execute(
@@ -333,7 +333,7 @@ class DAGWorkflow:
         Limits on parallelism, priorities, pools and the capacity of agents count. There is no closed form for
         that, and the length of the critical path is less: the mean of a maximum exceeds the maximum of means.
         """
-        return expected_makespan(self.name, self._planned(), self._options, durations, runs=runs, seed=seed)
+        return expected_makespan(self._planned(), durations, runs=runs, seed=seed)
 
     def __repr__(self) -> str:
         return f"<DAGWorkflow {self.name!r}: {', '.join(self._tasks) or 'no tasks'}>"
