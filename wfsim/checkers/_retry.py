@@ -109,7 +109,7 @@ def _chains(history: History) -> list[_Chain]:
 def _chains_of_run(history: History, run: DesignRun) -> list[_Chain]:
     """In a run of a design each step is one chain: its name is unique there."""
     declared, retry = run.declared(), run.whole.data.get("retry") or {}
-    chains = []
+    chains, cancelled = [], _cancelled_tasks(history, run)
     for kind, key in (("forward", "retry"), ("compensate", "compensate_retry"), ("task", "")):
         for name, tries in run.by_name(kind).items():
             policy = retry.get(task_of(name)) if kind == "task" else declared.get(name, {}).get(key)
@@ -117,10 +117,27 @@ def _chains_of_run(history: History, run: DesignRun) -> list[_Chain]:
                 policy = _ONCE
             if policy is None and key in declared.get(name, {}):
                 policy = _ONCE
+            if policy is not None and policy is not _ONCE:
+                policy = {**policy, **_surroundings(run, task_of(name)), "cancelled": name in cancelled}
             chains.append(_Chain(run, tries, policy=policy))
     own = {"forward", "compensate", "task"}
     others = [part for part in run.parts if part.kind not in own]
     return chains + _chains_by_cause(history, others)
+
+
+def _surroundings(run: DesignRun, task: str) -> dict[str, Any]:
+    """Give what a DAG says of a task that bears on its tries: a time limit, and whether they stand in line."""
+    data, found = run.whole.data, {}
+    if task in (data.get("timeouts_ns") or {}):
+        found["timeout_ns"] = data["timeouts_ns"][task]
+    if data.get("max_parallel") or task in (data.get("pools") or ()) or task in (data.get("agents") or ()):
+        found["queues"] = True
+    return found
+
+
+def _cancelled_tasks(history: History, run: DesignRun) -> list[str]:
+    """Name the tasks that a DAG cancelled: they may have waited for their next try."""
+    return [op.name for op in history.children(run.whole.index) if op.kind == "cancel"]
 
 
 _ONCE: Final[Mapping[str, Any]] = {"attempts": 1}
@@ -193,16 +210,17 @@ def _judge_wait(
     waited, failed, following = waits[-1], chain.tries[number - 1], chain.tries[number]
     before = waits[-2] if len(waits) > 1 else 0
     bounds = _wait_bounds(policy, number, before)
+    queues = bool(policy.get("queues"))  # then a try may begin later than its policy lets it
     slack = 1 + waited // 10**12  # seconds are floats on their way to the clock
     said = f"{chain.title}: the wait after try {number} was {format_duration(waited)}"
-    if bounds is not None and not bounds[0] - slack <= waited <= bounds[1] + slack:
+    if bounds is not None and not bounds[0] - slack <= (min(waited, bounds[1]) if queues else waited) <= bounds[1] + slack:
         low, high = map(format_duration, bounds)
         says = low if low == high else f"{low} to {high}"
         findings.breach(f"{said}, its policy says {says}", failed.completion, following.index)
         return
     op = chain.retries.get(failed.index)
     announced = None if op is None else op.data.get("delay_ns")
-    if op is not None and announced is not None and abs(announced - waited) > slack:
+    if op is not None and announced is not None and abs(announced - waited) > slack and not queues:
         message = f"{said}, although {format_duration(announced)} had been announced"
         findings.breach(message, failed.completion, op.index, following.index)
 
@@ -252,6 +270,8 @@ def _interrupted(chain: _Chain, op: Op | None) -> bool:
     """Whether a crash, a cancellation or the end of the run kept it from trying again."""
     if chain.run is None:
         return op is not None and "delay_ns" in op.data
+    if chain.policy is not None and chain.policy.get("cancelled"):
+        return True
     whole = chain.run.whole
     if whole.outcome is None:
         return True
@@ -266,7 +286,7 @@ def _interrupted(chain: _Chain, op: Op | None) -> bool:
 
 def _retryable(span: Span, policy: Mapping[str, Any]) -> bool | None:
     """Tell whether the policy retries the error of this try; None if the history does not tell."""
-    name = str(span.result.get("error", ""))
+    name = "TimeoutError" if _timed_out(span, policy) else str(span.result.get("error", ""))
     if name.rpartition(".")[2] in _NO_ERROR:
         return False
     allowed = policy.get("retry_on")
@@ -278,6 +298,13 @@ def _retryable(span: Span, policy: Mapping[str, Any]) -> bool | None:
     if found is not None and issubclass(found, _NEVER):
         return False
     return _is_one_of(name, found, [str(one) for one in allowed])
+
+
+def _timed_out(span: Span, policy: Mapping[str, Any]) -> bool:
+    """Tell whether a try was cut off by its time limit: the call is then cancelled, and its caller told so."""
+    limit_ns, took_ns = policy.get("timeout_ns"), span.duration_ns
+    cancelled = str(span.result.get("error", "")).endswith("CancelledError")
+    return cancelled and limit_ns is not None and took_ns is not None and took_ns >= limit_ns
 
 
 def _is_one_of(name: str, found: type[BaseException] | None, allowed: Sequence[str]) -> bool | None:

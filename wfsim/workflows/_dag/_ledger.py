@@ -70,6 +70,12 @@ class Ledger:
         cause = None if root is None else origin_of(self._errors[root])
         self.tell("skip", name, data=data, cause=cause)
 
+    def tell_cancel(self, name: str, because: int | None, reason: str | None) -> None:
+        """Record that a task which runs is cancelled."""
+        root = None if because is None else self._roots.get(because)
+        data = {"reason": reason} if root is None else {"because": root}
+        self.tell("cancel", name, data=data, cause=None if root is None else origin_of(self._errors[root]))
+
     def _root_of(self, at: int, because: int) -> str | None:
         roots = [self._roots[up] for up in (because, *self._plan.ups[at]) if up in self._roots]
         return roots[0] if roots else None

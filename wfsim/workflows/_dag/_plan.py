@@ -90,6 +90,10 @@ class Plan:
             and not task.agent
             for task, after_failure in zip(self.tasks, self.after_failure, strict=True)
         ]
+        self.queues_elsewhere = [
+            task.pool is not None or bool(agent and agent.capacity)
+            for task, agent in zip(self.tasks, self.agents, strict=True)
+        ]
         self.leaves = self._leaves()
 
     def _leaves(self) -> tuple[int, ...]:
@@ -193,6 +197,7 @@ def describe(plan: Plan) -> Plain:
         "teardowns": teardowns,
         "priorities": {task.name: task.priority for task in tasks if task.priority},
         "timeouts_ns": {task.name: round(task.timeout_s * NS_PER_SECOND) for task in tasks if task.timeout_s},
+        "pools": [task.name for task in tasks if task.pool is not None],
         "agents": {task.name: task.agent for task in tasks if task.agent},
         "max_parallel": plan.options.max_parallel,
         "fail_fast": plan.options.fail_fast,

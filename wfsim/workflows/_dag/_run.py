@@ -59,9 +59,10 @@ class Run:
         self._scoped = list(plan.scoped)
         self._needs = plan.needs() if options.cancel_unneeded else None
         self._instances: dict[int, list[Instance | None]] = {}
-        self._units: list[tuple[int, int]] = []  # of the calls of mapped tasks: whose, and which of them
+        self._units: list[tuple[int, int, Any]] = []  # of the calls of mapped tasks: whose, which, the item
         self._running: dict[int, Any] = {}
-        self._cancelled: dict[int, None] = {}
+        self._cancelled: dict[int, tuple[int | None, str | None]] = {}
+        self._tried: set[int] = set()  # of the units that have to wait: those that are through; only asked
         self._slots = Slots(options.max_parallel)
         self._reports: deque[tuple[int, State, bool]] = deque()
         self._left = len(plan.tasks)
@@ -211,11 +212,15 @@ class Run:
     def _drop(self, at: int, because: int | None, reason: str | None) -> None:
         """Cancel a task that runs, do without one that does not."""
         units = [unit for unit in self._running if self._whose(unit)[0] == at]
+        for number in [number for number, one in enumerate(self._instances.get(at, ())) if one is None]:
+            if not any(self._whose(unit) == (at, number) for unit in units):
+                self._give_up(at, number, because, reason)
         if not units:
             self._forgo(at, "skipped", because, reason)
         for unit in units:
             task = self._running[unit]
-            self._cancelled[unit] = None
+            self._cancelled[unit] = (because, reason)
+            self._ledger.tell_cancel(self._name_of(unit), because, reason)
             task.cancel()
             # One that has not taken its first step never will, and nobody else would hear of it.
             task.add_done_callback(partial(self._reap, unit))
@@ -237,16 +242,29 @@ class Run:
         self._no_longer_needs(at)
         if self._plan.tasks[at].over is not None:
             self._expand(at)
-        elif self._plan.one_call[at]:
-            self._slots.line_up(self._plan.tasks[at].priority, at)
+        elif self._plan.queues_elsewhere[at]:
+            self._start(at, self._patiently(at, ()), self._plan.labels[at])
         else:
-            self._start(at, self._patiently(at), self._plan.labels[at])
+            self._slots.line_up(self._plan.tasks[at].priority, at)
 
-    def _start_waiting(self, at: int) -> bool:
-        """Start a task that has stood in line, unless it was skipped meanwhile."""
-        if self._phase[at] == _ENDED:
+    def _start_waiting(self, unit: int) -> bool:
+        """Start a unit that has got its slot, unless it was given up while it stood in line."""
+        plan = self._plan
+        if unit >= len(plan.tasks):
+            return self._start_call(unit)
+        if self._phase[unit] == _ENDED:
             return False
-        self._start(at, self._once(at), self._plan.labels[at])
+        work = self._once(unit) if plan.one_call[unit] else self._patiently(unit, (), has_slot=True)
+        self._start(unit, work, plan.labels[unit])
+        return True
+
+    def _start_call(self, unit: int) -> bool:
+        at, number, item = self._units[unit - len(self._plan.tasks)]
+        if self._instances[at][number] is not None:
+            return False
+        has_slot = not self._plan.queues_elsewhere[at]
+        work = self._patiently(unit, (item,), has_slot=has_slot)
+        self._start(unit, work, f"{self._plan.labels[at]}[{number}]")
         return True
 
     def _start(self, unit: int, work: Any, label: str) -> None:
@@ -266,6 +284,7 @@ class Run:
             items = items_of(plan, at, self._result_of(source))
         except DesignError as error:
             self._fail(at, plan.names[at], error)
+            self._ledger.tell("skip", plan.names[at], data={"state": "failed", "reason": str(error)})
             self._end(at, "failed")
             return
         if not items:
@@ -286,9 +305,12 @@ class Run:
         self._reports.extend((at, one.state, False) for one in each if one is not None)
         for number, item in enumerate(items):
             if each[number] is None:
-                self._units.append((at, number))
+                self._units.append((at, number, item))
                 unit = len(plan.tasks) + len(self._units) - 1
-                self._start(unit, self._patiently(unit, item), f"{plan.labels[at]}[{number}]")
+                if plan.queues_elsewhere[at]:
+                    self._start_call(unit)
+                else:
+                    self._slots.line_up(plan.tasks[at].priority, unit)
 
     def _expect(self, at: int, more: int) -> None:
         """Let the tasks after a mapped one wait for each of its calls."""
@@ -315,31 +337,36 @@ class Run:
             self._slots.free += 1
             self._succeeded(at, value)
 
-    async def _patiently(self, unit: int, *item: Any) -> None:
+    async def _patiently(self, unit: int, item: tuple[Any, ...], *, has_slot: bool = False) -> None:
         """Do a task that may be tried again, or that waits for more than a slot."""
         plan, task = self._plan, self._plan.tasks[self._whose(unit)[0]]
         name, args = self._name_of(unit), self._args(self._whose(unit)[0], *item)
 
         def attempt(number: int, cause: int | None = None, /) -> Any:
-            return self._attempt(unit, name, args, number, cause)
+            return self._attempt(unit, name, args, number, cause, has_slot=has_slot and number == 1)
 
         try:
             value = await (
                 attempt(1) if task.retry is None else task.retry.run(attempt, design=plan.name, name=name)
             )
         except (Exception, CancelledError) as error:  # noqa: BLE001 - the run raises it when all has ended
-            self._failed(unit, error)
+            if unit in self._tried:
+                self._failed(unit, error)
+            else:
+                self._never_began(unit, error)
         else:
             self._succeeded(unit, value)
 
     async def _attempt(
-        self, unit: int, name: str, args: tuple[Any, ...], number: int, cause: int | None
+        self, unit: int, name: str, args: tuple[Any, ...], number: int, cause: int | None, *, has_slot: bool
     ) -> Any:
         at = self._whose(unit)[0]
         task, agent = self._plan.tasks[at], self._plan.agents[at]
         line = agent.line() if agent is not None and agent.capacity else _ANYWHERE
         async with line, task.pool or _ANYWHERE:
-            await self._slots.take(task.priority)
+            if not has_slot:
+                await self._slots.take(task.priority)
+            self._tried.add(unit)
             begin = now()
             try:
                 async with asyncio.timeout(task.timeout_s) if task.timeout_s else _ANYWHERE:
@@ -385,7 +412,7 @@ class Run:
 
     def _whose(self, unit: int) -> tuple[int, int]:
         known = len(self._plan.tasks)
-        return (unit, -1) if unit < known else self._units[unit - known]
+        return (unit, -1) if unit < known else self._units[unit - known][:2]
 
     def _name_of(self, unit: int) -> str:
         at, number = self._whose(unit)
@@ -404,11 +431,12 @@ class Run:
             self._end_instance(at, number, one)
         elif value.__class__ is Skipped:
             self._forgo(at, "skipped", None, value.skipped)
-        elif self._plan.tasks[at].branch and not self._choose(at, value):
-            self._end(at, "failed")
         else:
             self._values[at] = value
-            self._end(at, "success")
+            if self._plan.tasks[at].branch:
+                self._choose(at, value)
+            else:
+                self._end(at, "success")
         self._spread()
 
     def _failed(self, unit: int, error: BaseException) -> None:
@@ -432,7 +460,27 @@ class Run:
     def _reap(self, unit: int, _task: object) -> None:
         """End a task that was cancelled before its first step."""
         if unit in self._running:
-            self._failed(unit, CancelledError())
+            if not self._plan.queues_elsewhere[self._whose(unit)[0]]:
+                self._slots.free += 1
+            self._never_began(unit, CancelledError())
+
+    def _never_began(self, unit: int, error: BaseException) -> None:
+        """End a unit that got no further than the line before a pool, an agent or a slot."""
+        if unit not in self._cancelled or not isinstance(error, CancelledError):
+            self._failed(unit, error)
+            return
+        del self._running[unit]
+        at, number = self._whose(unit)
+        self._give_up(at, number, *self._cancelled[unit])
+        self._spread()
+
+    def _give_up(self, at: int, number: int, because: int | None, reason: str | None) -> None:
+        """Do without a task, or without one call of a mapped one."""
+        if number < 0:
+            self._forgo(at, "skipped", because, reason)
+        else:
+            self._ledger.tell_skip(at, "skipped", because, reason, f"{self._plan.names[at]}[{number}]")
+            self._end_instance(at, number, Instance("skipped"))
 
     def _end_instance(self, at: int, number: int, ended: Instance) -> None:
         each = self._instances[at]
@@ -446,17 +494,20 @@ class Run:
             self._reports.pop()
         self._reports.append((at, ended.state, last))
 
-    def _choose(self, at: int, value: Any) -> bool:
-        """Let a branch have its way; False if it chose what is not there to be chosen."""
+    def _choose(self, at: int, value: Any) -> None:
+        """Let a branch have its way; it has failed if it chose what is not there to be chosen."""
         try:
             chosen = chosen_by(self._plan, at, value)
         except DesignError as error:
             self._fail(at, self._plan.names[at], error)
-            return False
-        self._skip_all_but(at, chosen)
-        return True
+            self._end(at, "failed")
+        else:
+            self._end(at, "success")
+            self._skip_all_but(at, chosen)
 
     def _skip_all_but(self, at: int, chosen: dict[str, None]) -> None:
-        for down in self._plan.downs[at]:
-            if self._plan.names[down] not in chosen and self._phase[down] == _OPEN:
-                self._forgo(down, "skipped", at, f"{self._plan.names[at]} did not choose it")
+        plan = self._plan
+        for down in plan.downs[at]:
+            spared = plan.names[down] in chosen or plan.tasks[down].is_teardown
+            if not spared and self._phase[down] == _OPEN:
+                self._forgo(down, "skipped", at, f"{plan.names[at]} did not choose it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from wfsim.errors import CycleError, DesignError
+from wfsim.errors import CycleError, DesignError, DurationError
 from wfsim.units import NS_PER_SECOND, parse_duration
 from wfsim.workflows._dag._rules import TRIGGER_RULES
 from wfsim.workflows._naming import checked_name, did_you_mean
@@ -104,7 +104,7 @@ class Task:
         self.over = None if over is None else _name(over, f"what {part} is mapped over")
         self.teardown_of = _names(teardown_of, "teardown_of", part) if teardown_of else ()
         self.depends_on = self._all_of(_names(depends_on, "depends_on", part))
-        self.timeout_s = None if timeout is None else parse_duration(timeout) / NS_PER_SECOND
+        self.timeout_s = None if timeout is None else _seconds(timeout, f"timeout of {part}")
         self.trigger_rule: TriggerRule = trigger_rule or (
             "all_done_setup_success" if self.teardown_of else "all_success"
         )
@@ -218,6 +218,13 @@ def _names(given: Any, field: str, part: str) -> tuple[str, ...]:
         twice = next(name for name in names if names.count(name) > 1)
         raise DesignError(f"{part} depends on {twice!r} twice; name it once")
     return names
+
+
+def _seconds(duration: Duration, part: str) -> float:
+    try:
+        return parse_duration(duration) / NS_PER_SECOND
+    except DurationError as error:
+        raise DesignError(f"{part}: {error}") from error
 
 
 def _check(task: Task, part: str) -> None:
