@@ -36,7 +36,10 @@ def test_an_agent_without_a_function_is_a_model():
 def test_an_agent_takes_so_many_at_a_time_of_all_runs():
     """Its capacity is shared by all that it has to do, also in other DAGs."""
     agent = Agent("tester", capacity=2, latency="10s")
-    dags = [DAGWorkflow(name=f"d{n}", agents=[agent]).add_task("a", agent="tester").add_task("b", agent="tester") for n in range(3)]
+    dags = [
+        DAGWorkflow(name=f"d{n}", agents=[agent]).add_task("a", agent="tester").add_task("b", agent="tester")
+        for n in range(3)
+    ]
 
     async def main():
         await asyncio.gather(*(dag.run() for dag in dags))
@@ -57,7 +60,9 @@ def test_each_try_costs():
 
 def test_an_agent_with_a_function_works_in_production():
     """The model of latency and failure is for simulations alone; the function does the work everywhere."""
-    agent = Agent("writer", skills=["write"], run=lambda topic: f"on {topic}", latency="1h", failure_probability=0)
+    agent = Agent(
+        "writer", skills=["write"], run=lambda topic: f"on {topic}", latency="1h", failure_probability=0
+    )
     dag = DAGWorkflow(agents=[agent]).add_task("essay", agent="writer", skill="write")
     assert asyncio.run(dag.run("time")) == {"essay": "on time"}
     assert play(lambda: dag.run("time"))[0].duration_ns == 3_600_000_000_000
@@ -66,16 +71,23 @@ def test_an_agent_with_a_function_works_in_production():
 def test_a_model_does_not_work_in_production():
     """An agent without a function fails outside a simulation, and says what it needs."""
     dag = DAGWorkflow(agents=[Agent("ghost")]).add_task("work", agent="ghost")
-    with pytest.raises(DesignError, match="agent 'ghost' is a model and works in a simulation only; give it run="):
+    with pytest.raises(
+        DesignError, match="agent 'ghost' is a model and works in a simulation only; give it run="
+    ):
         asyncio.run(dag.run())
 
 
 def test_an_agent_without_the_skill_is_refused():
     """A task that needs what its agent cannot do is refused when it is added; who can is named."""
-    dag = DAGWorkflow(name="review", agents=[Agent("coder", skills=["code"]), Agent("tester", skills=["test"])])
+    dag = DAGWorkflow(
+        name="review", agents=[Agent("coder", skills=["code"]), Agent("tester", skills=["test"])]
+    )
     with pytest.raises(DesignError) as caught:
         dag.add_task("check", agent="coder", skill="test")
-    assert str(caught.value) == "task 'check' of dag 'review' needs skill 'test', but agent 'coder' can code; tester can"
+    assert (
+        str(caught.value)
+        == "task 'check' of dag 'review' needs skill 'test', but agent 'coder' can code; tester can"
+    )
     with pytest.raises(DesignError, match="can code; did you mean 'code'"):
         dag.add_task("check", agent="coder", skill="coed")
 

@@ -1,6 +1,6 @@
 """Drawing a DAG: decorators, arrows and names, and what is refused while it is drawn."""
 
-# ruff: noqa: ARG005, B018, B905 - arrows are expressions, and what a lambda takes is what these tests are about
+# ruff: noqa: ARG005, B018, B023, PT017 - arrows are expressions; what a lambda takes is what these tests are about
 
 from __future__ import annotations
 
@@ -182,7 +182,10 @@ def test_a_dag_that_contains_itself_is_refused():
         (lambda: Task("a", run=print, trigger_rule="xyz"), f"there are {', '.join(TRIGGER_RULES)}"),
         (lambda: Task("a", run=print, timeout=0), "timeout of task 'a' is 0"),
         (lambda: Task("a", run=print, timeout="-1s"), "negative"),
-        (lambda: Task("a", run=print, priority=1.5), "priority of task 'a' is 1.5; it must be a whole number"),
+        (
+            lambda: Task("a", run=print, priority=1.5),
+            "priority of task 'a' is 1.5; it must be a whole number",
+        ),
         (lambda: Task("a", run=print, pool=3), "pool of task 'a' is 3, which `async with` cannot enter"),
         (lambda: Task("a", run=print, skill="cook"), "needs skill 'cook' of an agent; name the agent"),
         (lambda: Task("a", run=print, over="b", branch=True), "mapped over 'b' and cannot be a branch"),

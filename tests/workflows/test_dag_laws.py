@@ -126,7 +126,9 @@ def rich_dags(draw):
     pool = Pool(draw(st.integers(1, 2)))
     fail_fast = draw(st.booleans())
     dag = DAGWorkflow(
-        max_parallel=draw(st.none() | st.integers(1, 3)), fail_fast=fail_fast, cancel_unneeded=draw(st.booleans())
+        max_parallel=draw(st.none() | st.integers(1, 3)),
+        fail_fast=fail_fast,
+        cancel_unneeded=draw(st.booleans()),
     )
     names = []
     for number in range(draw(st.integers(1, 8))):
@@ -145,7 +147,9 @@ def rich_dags(draw):
         if kind == "list":
             size = draw(st.integers(0, 3))
             dag.add_task(f"{name}_list", run=lambda *_, size=size: list(range(size)), **options)
-            dag.add_task(name, work_of(how, 1), over=f"{name}_list", priority=options["priority"], pool=options["pool"])
+            dag.add_task(
+                name, work_of(how, 1), over=f"{name}_list", priority=options["priority"], pool=options["pool"]
+            )
         elif kind == "setup":
             dag.add_task(f"{name}_up", work_of(how, 1), **options)
             dag.add_task(name, work_of("success", 1), depends_on=[f"{name}_up"])
@@ -163,7 +167,16 @@ def rich_dags(draw):
 
 
 FAULTS = st.lists(
-    st.sampled_from([fail("t1"), fail("t*", attempts=1), lose_reply("t2*"), delay("t3", "5s"), fail("t[[]0]"), fail("*_up")]),
+    st.sampled_from(
+        [
+            fail("t1"),
+            fail("t*", attempts=1),
+            lose_reply("t2*"),
+            delay("t3", "5s"),
+            fail("t[[]0]"),
+            fail("*_up"),
+        ]
+    ),
     max_size=2,
     unique=True,
 )

@@ -1,7 +1,5 @@
 """What a task has to wait for beside its dependencies: slots, pools, priorities; and how long a try may take."""
 
-# ruff: noqa: ARG005 - what a lambda takes and calls is what these tests are about
-
 from __future__ import annotations
 
 import asyncio

@@ -1,7 +1,5 @@
 """Mapped tasks: one call for each item of a list that is known only when the DAG runs."""
 
-# ruff: noqa: ARG005 - what a lambda takes and calls is what these tests are about
-
 from __future__ import annotations
 
 import pytest
@@ -83,7 +81,9 @@ def test_the_items_of_a_dict_are_its_pairs():
 
 def test_each_call_is_retried_by_itself():
     """A retry wraps each call; faults can name one call or, with a glob, all of them."""
-    result, history = play(squares([1, 2, 3], retry=Retry(attempts=2, delay="1s")), [fail("square[1]", attempts=1)])
+    result, history = play(
+        squares([1, 2, 3], retry=Retry(attempts=2, delay="1s")), [fail("square[1]", attempts=1)]
+    )
     assert result["total"] == 14
     assert [op.name for op in history.where(kind="retry")] == ["square[1]"]
 
@@ -145,6 +145,8 @@ def test_without_a_list_there_is_no_call(state):
     def work():
         raise Skip if state == "skipped" else OSError
 
-    dag = DAGWorkflow([Task("list", run=work)]).add_task("each", run=lambda one: one, over="list", trigger_rule="all_done")
+    dag = DAGWorkflow([Task("list", run=work)]).add_task(
+        "each", run=lambda one: one, over="list", trigger_rule="all_done"
+    )
     result, _ = play(dag)
     assert result.states["each"] == {"failed": "upstream_failed"}.get(state, state)

@@ -1,7 +1,5 @@
 """Running a DAG again from the failed tasks on."""
 
-# ruff: noqa: ARG005 - what a lambda takes and calls is what these tests are about
-
 from __future__ import annotations
 
 import asyncio
@@ -55,12 +53,20 @@ def twice(dag, faults, **second):
 def test_only_what_did_not_succeed_runs_again():
     """The tasks that succeeded keep their results; the failed one and all after it run."""
     first, second, history = twice(etl(), [fail("enrich")])
-    assert first.states == {"extract": "success", "clean": "success", "enrich": "failed", "load": "upstream_failed"}
+    assert first.states == {
+        "extract": "success",
+        "clean": "success",
+        "enrich": "failed",
+        "load": "upstream_failed",
+    }
     assert second == {"extract": "extract", "clean": "clean", "enrich": "enrich", "load": "clean+enrich"}
     again = [op.name for op in history.where(kind="task", type="invoke")][3:]
     assert again == ["enrich", "load"]
     assert effect_at_most_once(history).valid is True
-    assert history.where(kind="dag", type="invoke")[1].data["kept"] == {"extract": "success", "clean": "success"}
+    assert history.where(kind="dag", type="invoke")[1].data["kept"] == {
+        "extract": "success",
+        "clean": "success",
+    }
 
 
 def test_what_comes_after_a_repeated_task_is_repeated_although_it_ran():

@@ -1,7 +1,5 @@
 """Which tasks of a DAG run: trigger rules, branches, tasks that skip themselves, setups and teardowns."""
 
-# ruff: noqa: ARG005 - what a lambda takes and calls is what these tests are about
-
 from __future__ import annotations
 
 import asyncio
@@ -59,7 +57,12 @@ def test_a_task_after_a_failure_runs_if_its_rule_says_so():
     """one_failed runs the alarm as soon as something failed; what it cannot have it is given as None."""
     given = []
     dag = DAGWorkflow([Task("load", run=waits(1, error=OSError("disk"))), Task("slow", run=waits(5, "slow"))])
-    dag.add_task("alarm", run=lambda *results: given.append(results), depends_on=["load", "slow"], trigger_rule="one_failed")
+    dag.add_task(
+        "alarm",
+        run=lambda *results: given.append(results),
+        depends_on=["load", "slow"],
+        trigger_rule="one_failed",
+    )
     result, history = play(dag)
     assert given == [(None, None)]
     assert history.where(type="invoke", name="alarm")[0].time_ns == 1_000_000_000
@@ -80,7 +83,12 @@ def test_only_leaves_tell_how_the_run_ended():
 
 def test_the_error_raised_is_the_one_that_led_to_the_failed_leaf():
     """An earlier failure that was dealt with is told in the note, but it is not what the run failed of."""
-    dag = DAGWorkflow([Task("early", run=waits(1, error=KeyError("early"))), Task("late", run=waits(2, error=OSError("late")))])
+    dag = DAGWorkflow(
+        [
+            Task("early", run=waits(1, error=KeyError("early"))),
+            Task("late", run=waits(2, error=OSError("late"))),
+        ]
+    )
     dag.add_task("handled", run=lambda *_: 0, depends_on=["early"], trigger_rule="all_failed")
     dag.add_task("end", run=lambda *_: 0, depends_on=["late"])
     result, _ = play(dag)
@@ -205,14 +213,21 @@ def cluster(*, work=None, teardown=None, fails_dag=False):
     dag = DAGWorkflow(name="cluster").add_task("create", run=waits(1, "cluster"))
     dag.add_task("query", run=work or waits(2), depends_on=["create"])
     dag.add_task("report", run=waits(1), depends_on=["query"])
-    dag.add_task("delete", run=teardown or waits(1), depends_on=["report"], teardown_of=["create"], fails_dag=fails_dag)
+    dag.add_task(
+        "delete", run=teardown or waits(1), depends_on=["report"], teardown_of=["create"], fails_dag=fails_dag
+    )
     return dag
 
 
 def test_a_teardown_runs_whatever_happened_after_its_setup():
     """What was created is deleted although the work failed, and the run fails of the work."""
     result, _ = play(cluster(work=waits(1, error=OSError("query"))))
-    assert result.states == {"create": "success", "query": "failed", "report": "upstream_failed", "delete": "success"}
+    assert result.states == {
+        "create": "success",
+        "query": "failed",
+        "report": "upstream_failed",
+        "delete": "success",
+    }
     assert str(result.error) == "query"
 
 

@@ -1,7 +1,5 @@
 """The critical path, slack, and how long a run takes when slots are scarce."""
 
-# ruff: noqa: ARG005 - what a lambda takes and calls is what these tests are about
-
 from __future__ import annotations
 
 import math
@@ -33,7 +31,9 @@ def test_the_critical_path_of_a_diamond():
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.tuples(st.integers(0, 9), st.sets(st.integers(0, 30), max_size=3)), min_size=1, max_size=9))
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.sets(st.integers(0, 30), max_size=3)), min_size=1, max_size=9)
+)
 def test_the_critical_path_is_the_length_of_the_run(plan):
     """With slots for all, a run of fixed durations takes exactly the makespan; slack is what is left over.
 

@@ -1,7 +1,5 @@
 """What a DAG does not finish: at the first failure, when nothing needs it any more, and when it is cancelled."""
 
-# ruff: noqa: ARG005 - what a lambda takes and calls is what these tests are about
-
 from __future__ import annotations
 
 import asyncio
@@ -40,7 +38,12 @@ def test_fail_fast_stops_what_runs_and_what_waits():
     dag.add_task("bad", run=waits(1, error=OSError("disk"))).add_task("long", run=waits(9, ended=ended))
     dag.add_task("queued", run=waits(1)).add_task("after", run=waits(1), depends_on=["long"])
     outcome, history = play(dag.settle)
-    assert outcome.value.states == {"bad": "failed", "long": "cancelled", "queued": "skipped", "after": "skipped"}
+    assert outcome.value.states == {
+        "bad": "failed",
+        "long": "cancelled",
+        "queued": "skipped",
+        "after": "skipped",
+    }
     assert outcome.value.error.__notes__ == ["dag 'dag' failed at task 'bad'; skipped: queued, after"]
     assert outcome.duration_ns == 1_000_000_000
     assert ended == [9]
@@ -66,7 +69,9 @@ def test_fail_fast_waits_for_the_last_try():
         if len(tries) < 2:
             raise OSError
 
-    dag = DAGWorkflow([Task("flaky", run=flaky, retry=Retry(attempts=2)), Task("b", run=waits(5))], fail_fast=True)
+    dag = DAGWorkflow(
+        [Task("flaky", run=flaky, retry=Retry(attempts=2)), Task("b", run=waits(5))], fail_fast=True
+    )
     assert play(dag.run)[0].error is None
 
 
@@ -111,7 +116,9 @@ def test_what_something_else_needs_is_not_cancelled():
 
 def test_a_failed_branch_cancels_what_only_it_needed():
     """A task whose only dependant cannot run any more is cancelled too."""
-    dag = DAGWorkflow([Task("bad", run=waits(1, error=OSError())), Task("slow", run=waits(99))], cancel_unneeded=True)
+    dag = DAGWorkflow(
+        [Task("bad", run=waits(1, error=OSError())), Task("slow", run=waits(99))], cancel_unneeded=True
+    )
     dag.add_task("both", run=waits(1), depends_on=["bad", "slow"])
     outcome, _ = play(dag.settle)
     assert outcome.value.states == {"bad": "failed", "slow": "cancelled", "both": "upstream_failed"}
@@ -160,7 +167,9 @@ def test_a_task_that_ignores_its_cancellation_has_succeeded():
             await sleep(1)
         return "done"
 
-    dag = DAGWorkflow([Task("stubborn", run=stubborn), Task("bad", run=waits(1, error=OSError()))], fail_fast=True)
+    dag = DAGWorkflow(
+        [Task("stubborn", run=stubborn), Task("bad", run=waits(1, error=OSError()))], fail_fast=True
+    )
     outcome, _ = play(dag.settle)
     assert outcome.value.states["stubborn"] == "success"
     assert outcome.duration_ns == 2_000_000_000

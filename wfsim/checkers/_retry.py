@@ -213,7 +213,10 @@ def _judge_wait(
     queues = bool(policy.get("queues"))  # then a try may begin later than its policy lets it
     slack = 1 + waited // 10**12  # seconds are floats on their way to the clock
     said = f"{chain.title}: the wait after try {number} was {format_duration(waited)}"
-    if bounds is not None and not bounds[0] - slack <= (min(waited, bounds[1]) if queues else waited) <= bounds[1] + slack:
+    if (
+        bounds is not None
+        and not bounds[0] - slack <= (min(waited, bounds[1]) if queues else waited) <= bounds[1] + slack
+    ):
         low, high = map(format_duration, bounds)
         says = low if low == high else f"{low} to {high}"
         findings.breach(f"{said}, its policy says {says}", failed.completion, following.index)

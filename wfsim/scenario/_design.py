@@ -5,106 +5,30 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo
+from pydantic import BeforeValidator, Field
 
-from wfsim.errors import CycleError, WfsimError
 from wfsim.harness import Description, Factory, Target, target_of
-from wfsim.resilience import Retry
-from wfsim.scenario._inline import DagSpec, InlineTarget, SagaSpec, ServiceSpec, StepSpec, TaskSpec, Timeout
+from wfsim.scenario._calls import CallPart
+from wfsim.scenario._dag_part import DagPart, read_dag
+from wfsim.scenario._inline import InlineTarget, SagaSpec, StepSpec
 from wfsim.scenario._plugins import plugins
-from wfsim.scenario._problems import Collected, Problems, Wrong, Wrongs, nearest, unknown
-from wfsim.scenario._reference import load_error, load_reference
+from wfsim.scenario._problems import Problems, Wrong, Wrongs, nearest, unknown
+from wfsim.scenario._reference import load_reference
 from wfsim.scenario._validate import (
-    DistributionField,
-    DurationNs,
     Name,
     Part,
-    Probability,
     read_options,
     shown,
     validate,
 )
-from wfsim.scenario._values import read_distribution
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path as FilePath
 
     from wfsim.scenario._yaml import Path
-    from wfsim.workflows import Policy
 
 _FORMS = ("saga", "dag", "factory", "target")
-_LATENCY = read_distribution("1ms")
-"""Without any latency, orders of events appear that no real system shows."""
-
-
-def _read_error(value: Any, info: ValidationInfo) -> type[Exception]:
-    return load_error(value, (info.context or {})["folder"])
-
-
-def _read_retry(value: Any, info: ValidationInfo) -> Retry | None:
-    """Make a Retry from its own options; a bare number is the number of attempts."""
-    if value is None:
-        return None
-    collected = Collected()
-    options: dict[str, Any] = {}
-    if isinstance(value, dict) and "retry_on" in value:
-        with collected.at(("retry_on",)):
-            options["retry_on"] = _read_errors(value["retry_on"], (info.context or {})["folder"])
-        value = {key: option for key, option in value.items() if key != "retry_on"}
-    with collected.at():
-        options |= read_options(Retry, value)
-    collected.raise_if_any()
-    try:
-        return Retry(**options)
-    except (WfsimError, TypeError, ValueError) as error:
-        raise Wrong(str(error)) from error
-
-
-def _read_errors(value: Any, folder: FilePath) -> tuple[type[Exception], ...]:
-    if not isinstance(value, list):
-        return (load_error(value, folder),)
-    collected = Collected()
-    found = []
-    for number, name in enumerate(value):
-        with collected.at((number,)):
-            found.append(load_error(name, folder))
-    collected.raise_if_any()
-    return tuple(found)
-
-
-ErrorField = Annotated[Any, PlainValidator(_read_error)]
-RetryField = Annotated[Any, PlainValidator(_read_retry)]
-
-
-class CallPart(Part):
-    """What any call of a simulated service may say."""
-
-    latency: DistributionField = _LATENCY
-    failure_probability: Probability = 0.0
-    error: ErrorField = ConnectionError
-    effect: Name | None = None
-    idempotent: bool = False
-    timeout: DurationNs | None = None
-    retry: RetryField = None
-
-    def service(self, name: str, default_effect: str) -> ServiceSpec:
-        """Return the service; its effect has a default name unless the file gives one, or null for none."""
-        effect = self.effect if "effect" in self.model_fields_set else default_effect
-        return ServiceSpec(
-            name=name,
-            latency=self.latency,
-            failure_probability=self.failure_probability,
-            error=self.error,
-            effect=effect,
-            idempotent=self.idempotent,
-            outlives_caller=self.timeout is not None,
-        )
-
-    def policy(self) -> Policy | None:
-        """Return the policy that wraps the call: the retry, with the timeout around each attempt."""
-        retry: Policy | None = self.retry
-        return retry if self.timeout is None else Timeout(self.timeout, retry)
 
 
 def _compensation(value: Any) -> Any:
@@ -138,20 +62,6 @@ class SagaPart(Part):
     steps: Annotated[list[StepPart], Field(min_length=1)]
 
 
-class TaskPart(CallPart):
-    """One task of a DAG."""
-
-    name: Name
-    depends_on: list[str] = Field(default_factory=list)
-
-
-class DagPart(Part):
-    """A DAG in the file."""
-
-    dag: Name
-    tasks: Annotated[list[TaskPart], Field(min_length=1)]
-
-
 class FactoryPart(Part):
     """A Python function that makes a design anew for each run."""
 
@@ -176,7 +86,7 @@ def read_design(value: Any, path: Path, problems: Problems, folder: FilePath) ->
         if form == "saga":
             return _read_saga(validate(SagaPart, value, folder))
         if form == "dag":
-            return _read_dag(validate(DagPart, value, folder))
+            return read_dag(validate(DagPart, value, folder))
         if form == "factory":
             return _read_factory(validate(FactoryPart, value, folder), folder)
         return _read_target(validate(TargetPart, value, folder))
@@ -222,29 +132,6 @@ def _target_named(found: Any) -> Target:
 
 def _read_saga(part: SagaPart) -> Target:
     return InlineTarget(SagaSpec(part.saga, tuple(step.spec() for step in part.steps)))
-
-
-def _read_dag(part: DagPart) -> Target:
-    names = [task.name for task in part.tasks]
-    wrongs = [
-        unknown("task", needed, names, at=("tasks", number, "depends_on", place))
-        for number, task in enumerate(part.tasks)
-        for place, needed in enumerate(task.depends_on)
-        if needed not in names
-    ]
-    if wrongs:
-        raise Wrongs(wrongs)
-    tasks = tuple(
-        TaskSpec(task.service(task.name, task.name), tuple(task.depends_on), task.policy())
-        for task in part.tasks
-    )
-    spec = DagSpec(part.dag, tasks)
-    try:
-        spec.make()
-    except CycleError as error:
-        at = ("tasks", names.index(error.cycle[0]), "depends_on")
-        raise Wrong(str(error), at=at) from error
-    return InlineTarget(spec)
 
 
 def _check_unique(value: dict[str, Any], path: Path, problems: Problems) -> None:

@@ -20,6 +20,8 @@ from wfsim.workflows import DAGWorkflow, Policy, Saga
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wfsim.scenario._inline_dag import DagSpec
+
 _KEY: ContextVar[str] = ContextVar("wfsim_scenario_key")
 """What the running instance is about: the key that its effects carry."""
 
@@ -49,15 +51,6 @@ class StepSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskSpec:
-    """One task of a DAG: the call, what it waits for, and its policy."""
-
-    service: ServiceSpec
-    depends_on: tuple[str, ...] = ()
-    retry: Policy | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class SagaSpec:
     """A saga described in a file."""
 
@@ -75,34 +68,13 @@ class SagaSpec:
         for step in self.steps:
             saga.add_step(
                 step.forward.name,
-                forward=_Service(self.name, step.forward).call,
-                compensate=_Service(self.name, step.compensate).call if step.compensate else None,
+                forward=Service(self.name, step.forward).call,
+                compensate=Service(self.name, step.compensate).call if step.compensate else None,
                 retry=step.retry,
                 compensate_retry=step.compensate_retry,
                 compensate_unknown=step.compensate_unknown,
             )
         return saga
-
-
-@dataclass(frozen=True, slots=True)
-class DagSpec:
-    """A DAG described in a file."""
-
-    name: str
-    tasks: tuple[TaskSpec, ...]
-    kind = "dag"
-
-    def names(self) -> tuple[str, ...]:
-        """Return the names of the tasks."""
-        return tuple(task.service.name for task in self.tasks)
-
-    def make(self) -> DAGWorkflow:
-        """Build the DAG of one run; its services have seen no key yet."""
-        dag = DAGWorkflow(name=self.name)
-        for task in self.tasks:
-            work = _Service(self.name, task.service).work
-            dag.add_task(task.service.name, func=work, depends_on=task.depends_on, retry=task.retry)
-        return dag
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +98,7 @@ class InlineTarget:
 
 
 @dataclass(frozen=True, slots=True)
-class _Service:
+class Service:
     """One service in one run: it remembers the keys it has worked for."""
 
     design: str

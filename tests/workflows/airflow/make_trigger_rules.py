@@ -60,7 +60,7 @@ def ask(rule, states, setups):
 
 
 LETTERS = {"success": "s", "failed": "f", "skipped": "k", "upstream_failed": "u", None: "."}
-KEY = "a letter for each upstream: s success, f failed, k skipped, u upstream_failed, . not ended; capitals, :, are setups"
+KEY = "s success, f failed, k skipped, u upstream_failed, . not ended: one for each upstream; capitals, :, are setups"
 
 
 def key_of(states, setups):

@@ -41,6 +41,7 @@ class Plan:
         self.options = options
         self.tasks = tuple(tasks)
         self.names = tuple(task.name for task in tasks)
+        self.who = tuple(("task", name, task) for task in self.names)
         self.number = {name: at for at, name in enumerate(self.names)}
         self.labels = tuple(f"{name}/{task}" for task in self.names)
         self.scopes = Scopes(tasks)

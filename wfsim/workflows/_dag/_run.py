@@ -327,9 +327,7 @@ class Run:
         """Do a task that is one call and has its slot."""
         plan = self._plan
         try:
-            value = await self._perform(
-                "task", plan.names[at], plan.works[at], self._args(at), None, plan.after_failure[at]
-            )
+            value = await self._perform(plan.who[at], plan.works[at], self._args(at), plan.after_failure[at])
         except (Exception, CancelledError) as error:  # noqa: BLE001 - the run raises it when all has ended
             self._slots.free += 1
             self._failed(at, error)

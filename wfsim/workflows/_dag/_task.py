@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from wfsim.errors import CycleError, DesignError, DurationError
 from wfsim.units import NS_PER_SECOND, parse_duration
@@ -13,8 +13,8 @@ from wfsim.workflows._policy import check_policy
 from wfsim.workflows._signature import takes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
     from typing import Self
 
     from wfsim.units import Duration
@@ -26,6 +26,18 @@ if TYPE_CHECKING:
     Others = TypeVar("Others", bound="Task | Sequence[Task]")
 
 Named: TypeAlias = "str | Task"
+
+
+class Place(Protocol):
+    """What a task may have to enter before it can work, such as a ``wfsim.capacity.Pool``: ``async with place:``."""
+
+    def __aenter__(self) -> Awaitable[Any]:
+        """Enter; others may have to leave first."""
+
+    def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> Awaitable[Any]:
+        """Leave."""
 
 
 class Task:
@@ -86,7 +98,7 @@ class Task:
         trigger_rule: TriggerRule | None = None,
         timeout: Duration | None = None,
         priority: int = 0,
-        pool: AbstractAsyncContextManager[Any] | None = None,
+        pool: Place | None = None,
         branch: bool = False,
         over: Named | None = None,
         setup: bool = False,

@@ -22,7 +22,6 @@ from wfsim.workflows._naming import checked_name, did_you_mean, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from contextlib import AbstractAsyncContextManager
     from typing import Self
 
     from wfsim.kernel import Nemesis
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from wfsim.workflows._dag._latency import Latency
     from wfsim.workflows._dag._result import DAGResult
     from wfsim.workflows._dag._rules import TriggerRule
-    from wfsim.workflows._dag._task import Named
+    from wfsim.workflows._dag._task import Named, Place
     from wfsim.workflows._policy import Policy
 
 
@@ -121,7 +120,7 @@ class DAGWorkflow:
         trigger_rule: TriggerRule | None = None,
         timeout: Duration | None = None,
         priority: int = 0,
-        pool: AbstractAsyncContextManager[Any] | None = None,
+        pool: Place | None = None,
         branch: bool = False,
         over: Named | None = None,
         setup: bool = False,
