@@ -1,6 +1,6 @@
 """Drawing a DAG: decorators, arrows and names, and what is refused while it is drawn."""
 
-# ruff: noqa: ARG005, B018, B023, PT017 - arrows are expressions; what a lambda takes is what these tests are about
+# ruff: noqa: ARG005, B023, PT017 - arrows are expressions; what a lambda takes is what these tests are about
 
 from __future__ import annotations
 

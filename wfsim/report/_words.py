@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from wfsim.report._dag_words import dag_fact
 from wfsim.report._machine_words import guard_says, machine_fact
 from wfsim.units import format_duration
 
@@ -117,15 +118,13 @@ def fact(op: Op, fault: Op | None = None) -> str:
         return _retry(op)
     if op.kind == "process":
         return _process(op, fault)
-    if op.kind == "skip":
-        because = op.data.get("because")
-        return f"skips {op.name}" + (f", because {because} failed" if because else "")
     if op.kind == "fault":
         return f"fault: {op.name}{_place_of(op)} (injected)"
     words = _EVENT_WORDS.get(op.kind, "")
     return (
         words.format_map(_Known({"name": op.name, **op.data}))
         or machine_fact(op)
+        or dag_fact(op)
         or f"{subject(op)}{_details(op)}"
     )
 

@@ -37,23 +37,27 @@ def every_task_decided(history: History, *, design: str | None = None) -> Verdic
 
 def _tell_waiting(view: DagView, task: TaskView, findings: Findings) -> None:
     message = f"{view.title}: {task.name!r} was neither run nor skipped"
-    open_ones = [name for name in task.needs if WAITS in view.tasks[name].states()] if task.needs else []
-    skipped = [name for name in task.needs if view.tasks[name].skips]
+    known = [name for name in task.needs if name in view.tasks]
+    open_ones = [name for name in known if WAITS in view.tasks[name].states()]
+    skipped = [name for name in known if view.tasks[name].skips]
     if skipped:
         message += f"; it waits for {skipped[0]!r}, which was skipped"
         findings.breach(
             message, view.run.whole.index, *(view.tasks[name].skips[name].index for name in skipped)
         )
-    elif not open_ones or not _hangs(view, open_ones[0]):
+    elif not open_ones or not _hangs(view, open_ones[0], [task.name]):
         findings.breach(message, view.run.whole.index)
 
 
-def _hangs(view: DagView, name: str) -> bool:
+def _hangs(view: DagView, name: str, seen: list[str]) -> bool:
     """Tell whether a task has begun and not ended, or waits for one that has: then that one is to blame."""
     task = view.tasks[name]
     if task.units:
         return True
-    return any(_hangs(view, other) for other in task.needs if WAITS in view.tasks[other].states())
+    seen.append(name)
+    known = [other for other in task.needs if other in view.tasks and other not in seen]
+    waited_for = [other for other in known if WAITS in view.tasks[other].states()]
+    return any(_hangs(view, other, seen) for other in waited_for)
 
 
 def failures_surface(history: History, *, design: str | None = None) -> Verdict:
