@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import event_bus
 import mm4_queue
+import recorded_dag
 import recorded_saga
 import retry_saga
 from works import BASELINE, Figures, Work, assert_same
@@ -34,7 +35,8 @@ Tell = Callable[[str], None]
 def main(argv: list[str] | None = None) -> int:
     """Run the command line."""
     options = _parser().parse_args(argv)
-    works = [make() for make in (retry_saga.work, mm4_queue.work, recorded_saga.work, event_bus.work)]
+    makers = (retry_saga, mm4_queue, recorded_saga, recorded_dag, event_bus)
+    works = [module.work() for module in makers]
     if options.list:
         _list(works)
         return 0
@@ -120,7 +122,11 @@ def _print_table(works: list[Work], ratios: dict[str, Ratios], rounds: int) -> N
     print(f"times as fast as SimPy by hand, median of {rounds} rounds, Python {sys.version.split()[0]}")
     print(" " * width, *(f"{work.name:>12}" for work in works))
     for who in names:
-        print(f"{who:<{width}}", *(f"{ratios[work.name][who]:>12.2f}" for work in works))
+        print(f"{who:<{width}}", *(_cell(ratios[work.name].get(who)) for work in works))
+
+
+def _cell(ratio: float | None) -> str:
+    return f"{'-' if ratio is None else f'{ratio:.2f}':>12}"
 
 
 def _parser() -> argparse.ArgumentParser:
