@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from wfsim.checkers._evidence import crash_after
-from wfsim.checkers._runs import DESIGN_KINDS, DesignRun, error_of, split
+from wfsim.checkers._runs import DESIGN_KINDS, DesignRun, error_of, joined, split
 from wfsim.checkers._verdict import Findings, Verdict
 
 if TYPE_CHECKING:
@@ -34,11 +34,9 @@ def completed(
     """
     findings = Findings("completed")
     runs, _ = split(history.spans(), DESIGN_KINDS)
-    for place, run in enumerate(runs):
+    for run in joined(runs):
         whole = run.whole
         if design is not None and whole.design != design:
-            continue
-        if whole.outcome is None and any(_carries_on(later, run) for later in runs[place + 1 :]):
             continue
         findings.judged += 1
         if whole.outcome is None:
@@ -46,9 +44,3 @@ def completed(
         elif outcome == "ok" and whole.outcome != "ok":
             findings.breach(f"{run.title} failed with {error_of(whole)}", whole.index, whole.completion)
     return findings.verdict("run", "succeeded" if outcome == "ok" else "came to an end", "no design ran")
-
-
-def _carries_on(later: DesignRun, run: DesignRun) -> bool:
-    mine, its = run.whole, later.whole
-    key = mine.data.get("key")
-    return key is not None and (its.kind, its.design, its.data.get("key")) == (mine.kind, mine.design, key)

@@ -34,12 +34,44 @@ def effect_at_most_once(history: History, *, name: str | None = None) -> Verdict
 
 def _identity(history: History, op: Op) -> tuple[object, ...]:
     key = op.data.get("key")
-    if key is not None:
-        return op.name, repr(key)
+    return (op.name, repr(key)) if key is not None else (op.name, None, run_around(history, op))
+
+
+def run_around(history: History, op: Op) -> object:
+    """Give the run of a design that most closely encloses an operation; the process, if none does."""
+    runs = _runs_around(history, op)
+    return runs[0].index if runs else op.process
+
+
+def instance_around(history: History, op: Op) -> object:
+    """Give the instance that an operation belongs to: the outermost run of a design around it.
+
+    By name if the instance has one, for it may have several lives; the process, if there is no run.
+    """
+    runs = _runs_around(history, op)
+    if not runs:
+        return op.process
+    key = runs[-1].data.get("key")
+    return runs[-1].index if key is None else (runs[-1].design, str(key))
+
+
+def _runs_around(history: History, op: Op) -> list[Op]:
+    found = []
     parent = op.parent
-    while parent is not None and history[parent].kind not in DESIGN_KINDS:
-        parent = history[parent].parent
-    return op.name, None, op.process if parent is None else parent
+    while parent is not None:
+        above = history[parent]
+        if above.kind in DESIGN_KINDS:
+            found.append(above)
+        parent = above.parent
+    return found
+
+
+def whose(history: History, op: Op, by: str) -> tuple[tuple[object, ...], str]:
+    """Tell to what an effect belongs, by a field of it or else by where it happened; and its title."""
+    value = op.data.get(by)
+    if value is not None:
+        return (by, repr(value)), str(value)
+    return ("", instance_around(history, op)), op.process
 
 
 def _why(history: History, first: Op) -> str:

@@ -76,6 +76,11 @@ class Fate:
         return bool(self.run.declared().get(self.name, {}).get("compensatable", True))
 
     @property
+    def atomic(self) -> bool:
+        """Whether it takes effect as a whole or not at all; so it does if the saga did not say otherwise."""
+        return bool(self.run.declared().get(self.name, {}).get("atomic", True))
+
+    @property
     def succeeded(self) -> bool:
         """Whether the saga saw it succeed."""
         return any(one.outcome == "ok" for one in self.tries)

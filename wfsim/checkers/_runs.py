@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from wfsim.history import History, Span
 
@@ -19,6 +19,8 @@ class DesignRun:
 
     whole: Span
     parts: list[Span] = field(default_factory=list)
+    lives: tuple[Span, ...] = ()
+    """All spans of the instance, if it was carried on after a crash; ``whole`` is the last of them."""
 
     @property
     def title(self) -> str:
@@ -26,9 +28,48 @@ class DesignRun:
         return f"{self.whole.kind} {self.whole.design or self.whole.name}"
 
     @property
+    def key(self) -> str | None:
+        """The name of the instance, if the design gives its instances names."""
+        key = self.whole.data.get("key")
+        return None if key is None else str(key)
+
+    @property
     def turned_back(self) -> bool:
-        """Whether it ended in another way than by success."""
-        return self.whole.outcome in {"fail", "info"}
+        """Whether it ended in another way than by success, or was undone as a whole after it."""
+        if self.stuck_ahead:
+            return False
+        back = bool(self.whole.data.get("back"))
+        return self.whole.outcome in {"fail", "info"} or (back and self.whole.outcome == "ok")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has nothing left to do: it succeeded, or undid all that it had done."""
+        undone = self.turned_back and not self.whole.result.get("undone")
+        return self.succeeded or undone
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it did all it was to do."""
+        return self.whole.outcome == "ok" and not self.whole.data.get("back")
+
+    @property
+    def stuck_ahead(self) -> bool:
+        """Whether it is past its pivot and says that it could not finish."""
+        return self.whole.outcome != "ok" and bool(self.whole.result.get("unfinished"))
+
+    @property
+    def has_branches(self) -> bool:
+        """Whether steps of it may run side by side."""
+        return any("depends_on" in step for step in self.declared().values())
+
+    def befores(self) -> dict[str, list[str]]:
+        """Give for each declared step those that must have succeeded before it begins, near and far."""
+        found: dict[str, list[str]] = {}
+        for name, step in self.declared().items():
+            direct = [str(one) for one in step["depends_on"]] if "depends_on" in step else list(found)
+            far = [other for one in direct for other in found.get(one, ())]
+            found[name] = list(dict.fromkeys([*direct, *far]))
+        return found
 
     def by_name(self, kind: str) -> dict[str, list[Span]]:
         """Give its operations of one kind by step: the tries of each, in order."""
@@ -46,8 +87,49 @@ class DesignRun:
 
 def design_runs(history: History, kind: str, design: str | None = None) -> list[DesignRun]:
     """Give the runs of this kind in the order in which they began, of one design if it is named."""
-    runs, _ = split(history.spans(), (kind,))
-    return [run for run in runs if design is None or run.whole.design == design]
+    runs, rest = split(history.spans(), (kind,))
+    return [run for run in joined(runs, rest) if design is None or run.whole.design == design]
+
+
+# Of these an instance may be carried on after a crash, and so have several lives.
+_WITH_LIVES: Final = ("saga", "machine")
+
+
+def joined(runs: Sequence[DesignRun], rest: Sequence[Span] = ()) -> list[DesignRun]:
+    """Make one run of all lives of an instance; give it, too, what was done for it outside of any run.
+
+    A saga that is carried on after a crash has a span for each life; in one without an orchestrator the
+    participants work wherever an event finds them. What belongs together bears the same key.
+    """
+    found: list[DesignRun] = []
+    known: dict[tuple[str, str], int] = {}
+    for run in runs:
+        if run.key is None or run.whole.kind not in _WITH_LIVES:
+            found.append(run)
+            continue
+        name = (run.whole.design, run.key)
+        if name in known:
+            before = found[known[name]]
+            lives = (*(before.lives or (before.whole,)), run.whole)
+            found[known[name]] = DesignRun(run.whole, [*before.parts, *run.parts], lives)
+        else:
+            known[name] = len(found)
+            found.append(run)
+    return _with_scattered(found, known, rest)
+
+
+def _with_scattered(
+    runs: list[DesignRun], known: Mapping[tuple[str, str], int], rest: Sequence[Span]
+) -> list[DesignRun]:
+    scattered: dict[int, list[Span]] = {}
+    for span in rest:
+        place = known.get((span.design, str(span.data.get("key"))))
+        if place is not None:
+            scattered.setdefault(place, []).append(span)
+    for place, spans in scattered.items():
+        parts = sorted([*runs[place].parts, *spans], key=lambda part: part.index)
+        runs[place] = replace(runs[place], parts=parts)
+    return runs
 
 
 def split(spans: Sequence[Span], kinds: Sequence[str] = DESIGN_KINDS) -> tuple[list[DesignRun], list[Span]]:

@@ -10,7 +10,7 @@ from wfsim.checkers._runs import DesignRun, design_runs, end_of, error_of, times
 from wfsim.checkers._verdict import Findings, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from wfsim.history import History, Span
 
@@ -30,17 +30,32 @@ def compensated_in_reverse(history: History, *, design: str | None = None) -> Ve
 def _judge_order(run: DesignRun, findings: Findings) -> None:
     forwards, compensations = run.by_name("forward"), run.by_name("compensate")
     findings.judged += bool(compensations)
-    due = sorted(compensations, key=lambda name: _success(forwards.get(name, ())), reverse=True)
-    for later, earlier in pairwise(due):
+    for later, earlier in _pairs(run, forwards, compensations):
         last, first = compensations[later][-1], compensations[earlier][0]
         if first.index > end_of(last):
             continue
         how = "before" if first.index < compensations[later][0].index else "before the end of"
         what = f"{later!r}" if how == "before" else f"the compensation of {later!r}"
-        message = f"{run.title}: {earlier!r} was compensated {how} {what}, which succeeded after it"
-        if how != "before":
-            message = f"{run.title}: {earlier!r} was compensated {how} {what}"
+        message = f"{run.title}: {earlier!r} was compensated {how} {what}"
+        if how == "before":
+            message += ", which depended on it" if run.has_branches else ", which succeeded after it"
         findings.breach(message, first.index, last.index)
+
+
+def _pairs(
+    run: DesignRun, forwards: Mapping[str, Sequence[Span]], compensations: Mapping[str, object]
+) -> list[tuple[str, str]]:
+    """Give the steps of which the second must be compensated after the first.
+
+    In a saga with branches only those that depend on each other; else each step and the one before it.
+    """
+    if run.has_branches:
+        befores = run.befores()
+        return [
+            (one, other) for one in compensations for other in befores.get(one, ()) if other in compensations
+        ]
+    due = sorted(compensations, key=lambda name: _success(forwards.get(name, ())), reverse=True)
+    return list(pairwise(due))
 
 
 def _success(tries: Sequence[Span]) -> int:
@@ -66,8 +81,10 @@ def compensated_exactly_once(
     evidence = Evidence(history)
     for place, run in enumerate(runs):
         steps = fates(run, evidence)
-        if run.whole.outcome == "ok":
+        if run.succeeded:
             _judge_success(steps, findings)
+        elif run.stuck_ahead:
+            _judge_stuck_ahead(steps, findings)
         elif run.turned_back:
             findings.judged += any(step.took_effect or step.undoings for step in steps)
             for step in steps:
@@ -95,11 +112,18 @@ def _judge_success(steps: Sequence[Fate], findings: Findings) -> None:
             findings.breach(f"{step.run.title} reported success although {failed}", *step.calls)
 
 
+def _judge_stuck_ahead(steps: Sequence[Fate], findings: Findings) -> None:
+    for step in steps:
+        if step.undoings:
+            message = f"{step.who} was compensated although the saga was past its pivot"
+            findings.breach(message, *step.calls)
+
+
 def _judge_way_back(step: Fate, findings: Findings, *, allow_stuck: bool) -> None:
     if len(step.undone) > 1:
         lost = "" if step.undone[0].outcome == "ok" else "; the reply of the first was lost"
         findings.breach(f"{step.who} was compensated {times(len(step.undone))}{lost}", *step.calls)
-    elif step.undoings and not step.took_effect and not step.in_doubt:
+    elif step.undoings and step.atomic and not step.took_effect and not step.in_doubt:
         findings.breach(f"{step.who} was compensated although it never succeeded", *step.calls)
     elif step.undone and step.succeeded and step.undoings[0].index < _success(step.tries):
         findings.breach(f"{step.who} was compensated before it succeeded", *step.calls)
@@ -155,7 +179,51 @@ def _judge_crashed(
 
 def _carries_on(step: Fate, other: DesignRun) -> bool:
     mine, its = step.run.whole, other.whole
-    if (its.design, its.process) != (mine.design, mine.process):
+    if (its.design, its.process) != (mine.design, mine.process) or other.key != step.run.key:
         return False
     undoings = other.by_name("compensate").get(step.name, ())
-    return its.outcome == "ok" or any(step.evidence.happened(one) for one in undoings)
+    return other.succeeded or any(step.evidence.happened(one) for one in undoings)
+
+
+def no_forward_after_compensation(history: History, *, design: str | None = None) -> Verdict:
+    """A saga that has begun to compensate takes no step forward any more, not even after a crash.
+
+    ``design`` names the saga to judge, all if None.
+    """
+    findings = Findings("no_forward_after_compensation")
+    for run in design_runs(history, "saga", design):
+        turn = next((part.index for part in run.parts if part.kind == "compensate"), None)
+        findings.judged += turn is not None
+        for part in run.parts:
+            if turn is not None and part.kind == "forward" and part.index > turn:
+                again = "again " if any(one.index < turn for one in run.by_name("forward")[part.name]) else ""
+                message = f"{run.title} ran {part.name!r} {again}after it had begun to compensate"
+                findings.breach(message, turn, part.index)
+    return findings.verdict("saga run", "no step forward after the turn", "no saga compensated anything")
+
+
+def pivot_respected(history: History, *, design: str | None = None) -> Verdict:
+    """After its pivot has succeeded a saga compensates nothing; what follows the pivot begins after it.
+
+    ``design`` names the saga to judge, all if None.
+    """
+    findings = Findings("pivot_respected")
+    for run in design_runs(history, "saga", design):
+        declared, befores = run.declared(), run.befores()
+        pivot = next((name for name, step in declared.items() if step.get("pivot")), None)
+        ends = [end_of(one) for one in run.by_name("forward").get(pivot or "", ()) if one.outcome == "ok"]
+        findings.judged += bool(ends)
+        for part in run.parts:
+            if ends and part.kind == "compensate" and part.index > ends[0]:
+                message = (
+                    f"{run.title}: {part.name!r} was compensated after the pivot {pivot!r} had succeeded"
+                )
+                findings.breach(message, ends[0], part.index)
+            if (
+                part.kind == "forward"
+                and pivot in befores.get(part.name, ())
+                and part.index < min(ends, default=part.index + 1)
+            ):
+                message = f"{run.title}: {part.name!r} began before the pivot {pivot!r} had succeeded"
+                findings.breach(message, part.index)
+    return findings.verdict("saga run", "the pivot decided", "no pivot succeeded")

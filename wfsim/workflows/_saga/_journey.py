@@ -148,7 +148,8 @@ class Journey:
         for claim, record in _records(step.locks, context):
             seen = self._log.progress.seen.get(f"{claim.table.name}/{record}")
             holder = f"{self._saga.name}/{context.key}"
-            await perform("lock", claim.table.name, record, claim.table.take, record, holder, claim, seen)
+            take, told = claim.table.take, {"holder": holder, "when_locked": claim.when_locked}
+            await perform("lock", claim.table.name, record, take, record, holder, claim, seen, data=told)
 
     # -- no way back
 

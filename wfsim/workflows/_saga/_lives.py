@@ -50,6 +50,8 @@ async def undo(
     if journal is None and results is not None:
         progress.steps, progress.ended = [step.name for step in saga.steps], "completed"
         progress.done.update(results)
+    if progress.steps is None and error is None:
+        raise DesignError(f"the journal knows no {title}; nothing of it is there to compensate")
     if progress.ended == "undone" or progress.steps is None:
         return  # nothing stands
     if progress.ended is None and progress.turned is None:
