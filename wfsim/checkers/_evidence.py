@@ -24,6 +24,7 @@ class Evidence:
     def __init__(self, history: History) -> None:
         faults = [op for op in history.where(kind="fault") if op.parent is not None]
         self._did_work = {op.parent for op in faults if op.data.get("point") == "reply"}
+        self._felt = _around(history, history.where(kind="effect"))
         self._never_began = {
             op.parent for op in faults if op.data.get("point") == "call" and _kept_from_work(history, op)
         }
@@ -33,10 +34,25 @@ class Evidence:
         told = call.outcome == "ok" or call.result.get("effect") == "happened"
         return told or call.index in self._did_work
 
+    def felt(self, call: Span) -> bool:
+        """Tell whether the world felt the call: an effect was recorded in it."""
+        return call.index in self._felt
+
     def open(self, call: Span) -> bool:
         """Tell whether the history leaves open if the call did its work."""
         unknown = call.outcome in {"info", None} and call.index not in self._never_began
         return unknown and not self.happened(call)
+
+
+def _around(history: History, ops: Sequence[Op]) -> set[int]:
+    """Give all calls, near and far, that enclose these operations."""
+    found: set[int] = set()  # only asked, never walked
+    for op in ops:
+        parent = op.parent
+        while parent is not None and parent not in found:
+            found.add(parent)
+            parent = history[parent].parent
+    return found
 
 
 def _kept_from_work(history: History, fault: Op) -> bool:
@@ -102,8 +118,13 @@ class Fate:
 
     @property
     def undone(self) -> Sequence[Span]:
-        """The compensations that did their work."""
-        return [one for one in self.undoings if self.evidence.happened(one)]
+        """The compensations that did their work.
+
+        Where their effects are recorded, one that the world did not feel (the service had seen its key) is
+        none beside one that it did.
+        """
+        happened = [one for one in self.undoings if self.evidence.happened(one)]
+        return [one for one in happened if self.evidence.felt(one)] or happened
 
     @property
     def may_be_undone(self) -> bool:

@@ -52,14 +52,17 @@ async def undo(
         progress.done.update(results)
     if progress.steps is None and error is None:
         raise DesignError(f"the journal knows no {title}; nothing of it is there to compensate")
-    if progress.ended == "undone" or progress.steps is None:
-        return  # nothing stands
+    if progress.steps is None:
+        return  # it never began
     if progress.ended is None and progress.turned is None:
         raise DesignError(
             f"{title} has not completed, so it cannot be compensated as a whole; resume it first"
         )
     reason = error if error is not None else SagaFailed(saga.name, "", "compensated after it had completed")
     with span("saga", saga.name, saga.name, data=_data(saga, context, back=True)) as whole:
+        if progress.ended == "undone":
+            whole.data = {"told_again": True}
+            return
         await Journey(saga, context, log, whole).turn_back(reason)
 
 
