@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from wfsim.checkers import compensated_exactly_once, compensated_in_reverse
+from wfsim.checkers import (
+    compensated_exactly_once,
+    compensated_in_reverse,
+    completed,
+    no_forward_after_compensation,
+    pivot_respected,
+)
 from wfsim.history import Recorder
 
 
@@ -354,3 +360,128 @@ def test_verdict_is_true_only_if_valid():
     assert compensated_in_reverse(four("d", "c", "b", "a"))
     assert not compensated_in_reverse(four("a", "b", "c", "d"))
     assert not compensated_in_reverse(Recorder(lambda: 0).history())
+
+
+# -- branches, pivots, instances with several lives --
+
+
+def branches(*undone):
+    """A saga whose b and c both depend on a, and on nothing else."""
+    script = Script()
+    steps = [
+        {"name": "a", "compensatable": True},
+        {"name": "b", "compensatable": True, "depends_on": ["a"]},
+        {"name": "c", "compensatable": True, "depends_on": ["a"]},
+        {"name": "pay", "compensatable": False},
+    ]
+    script.process, script.design = "main", "trip"
+    script.saga = script.recorder.invoke("saga", "trip", "trip", "main", data={"steps": steps})
+    return script.did("a", "b", "c").failed("pay").undid(*undone).end(failed="pay").history
+
+
+def test_branches_may_be_compensated_in_any_order_between_them():
+    """What does not depend on each other has no order; what does keeps it."""
+    assert compensated_in_reverse(branches("b", "c", "a")).valid is True
+    assert compensated_in_reverse(branches("c", "b", "a")).valid is True
+    verdict = compensated_in_reverse(branches("b", "a", "c"))
+    assert verdict.valid is False
+    assert verdict.message == "saga trip: 'a' was compensated before 'c', which depended on it"
+
+
+class Lives(Script):
+    """Writes the history of an instance that bears a key, and so may have several lives."""
+
+    def begin(self, *steps, key="order-1", **more):
+        declared = [
+            {"name": step.rstrip("-!"), "compensatable": step[-1] not in "-!"}
+            | ({"pivot": True} if step[-1] == "!" else {})
+            for step in steps
+        ]
+        self.process, self.design = "main", "checkout"
+        data = {"steps": declared, "key": key, **more}
+        self.saga = self.recorder.invoke("saga", "checkout", "checkout", "main", data=data)
+        return self
+
+
+def test_lives_of_one_instance_are_one_run():
+    """What the first life did and the second undid is undone; twice undone is twice."""
+    first = Lives().begin("a", "b", "pay-").did("a", "b").failed("pay").undid("b").crash()
+    assert compensated_exactly_once(first.begin("a", "b", "pay-").undid("a").end().history).valid is True
+    assert compensated_in_reverse(first.history).valid is True
+    assert completed(first.history).valid is True
+    twice = (
+        Lives().begin("a", "pay-").did("a").failed("pay").undid("a").end().begin("a", "pay-").undid("a").end()
+    )
+    assert "'a' was compensated twice" in compensated_exactly_once(twice.history).message
+    other = Lives().begin("a", "pay-").did("a").crash().begin("a", "pay-", key="order-2").did("a").end("ok")
+    assert compensated_exactly_once(other.history).valid is False
+    assert completed(other.history).valid is False
+
+
+def test_an_instance_undone_as_a_whole_after_it_completed():
+    """A life that goes back from a completed one undoes all of it, and is judged like any way back."""
+    good = (
+        Lives().begin("a", "b").did("a", "b").end("ok").begin("a", "b", back=True).undid("b", "a").end("ok")
+    )
+    assert compensated_exactly_once(good.history).valid is True
+    half = Lives().begin("a", "b").did("a", "b").end("ok").begin("a", "b", back=True).undid("b").end("ok")
+    assert compensated_exactly_once(half.history).valid is False
+
+
+def test_a_step_forward_after_the_turn_is_found():
+    """Once it compensates, a saga goes back only, in whatever life."""
+    right = Lives().begin("a", "b", "pay-").did("a", "b").failed("pay").undid("b", "a").end()
+    assert no_forward_after_compensation(right.history).valid is True
+    wrong = Lives().begin("a", "b", "pay-").did("a", "b").failed("pay").undid("b").crash()
+    wrong.begin("a", "b", "pay-").failed("pay").undid("a").end()
+    verdict = no_forward_after_compensation(wrong.history)
+    assert verdict.valid is False
+    assert verdict.message == "saga checkout ran 'pay' again after it had begun to compensate"
+    assert no_forward_after_compensation(Lives().begin("a").did("a").end("ok").history).valid == "unknown"
+
+
+def test_a_pivot_that_does_not_decide_is_found():
+    """After the pivot nothing is compensated, and what follows it does not begin before it."""
+    right = Lives().begin("a", "p!", "c-").did("a", "p", "c").end("ok")
+    assert pivot_respected(right.history).valid is True
+    back = Lives().begin("a", "p!", "c-").did("a", "p").failed("c").undid("a").end()
+    assert pivot_respected(back.history).message == (
+        "saga checkout: 'a' was compensated after the pivot 'p' had succeeded"
+    )
+    early = Lives().begin("a", "p!", "c-").did("a", "c", "p").end("ok")
+    assert (
+        pivot_respected(early.history).message
+        == "saga checkout: 'c' began before the pivot 'p' had succeeded"
+    )
+    assert pivot_respected(Lives().begin("a").did("a").end("ok").history).valid == "unknown"
+
+
+def test_a_saga_stuck_past_its_pivot_has_not_turned_back():
+    """It left nothing undone that it should have undone; but it must not have compensated anything."""
+    stuck = Lives().begin("a", "p!", "c-").did("a", "p").failed("c").end(unfinished=["c"])
+    assert compensated_exactly_once(stuck.history).valid == "unknown"
+    wrong = Lives().begin("a", "p!", "c-").did("a", "p").failed("c").undid("a").end(unfinished=["c"])
+    assert (
+        "'a' was compensated although the saga was past its pivot"
+        in compensated_exactly_once(wrong.history).message
+    )
+
+
+def test_a_compensation_that_the_world_did_not_feel_is_none():
+    """Where effects are recorded, a second compensation whose key the service knew already is no second one."""
+    script = Lives().begin("a", "pay-").did("a").failed("pay")
+    for times in (1, 0):
+        index = script.recorder.invoke("compensate", "checkout", "a", "main", parent=script.saga)
+        if times:
+            script.recorder.event("effect", "", "refund", "main", parent=index, data={"key": "order-1"})
+        script.recorder.complete("ok", index)
+    assert compensated_exactly_once(script.end().history).valid is True
+
+
+def test_half_a_step_may_be_compensated_if_it_is_not_atomic():
+    """A failed step that the saga declared as not atomic is undone rightly."""
+    script = Script()
+    script.process, script.design = "main", "trip"
+    steps = [{"name": "a", "compensatable": True, "atomic": False}]
+    script.saga = script.recorder.invoke("saga", "trip", "trip", "main", data={"steps": steps})
+    assert compensated_exactly_once(script.failed("a").undid("a").end().history).valid is True

@@ -43,6 +43,13 @@ def check_against(
     pivot (Mehrotra and others, 1992; Richardson): before a step that nothing undoes comes everything that
     can fail, after it only what is retriable.
     """
+    read = [claim.table for one in earlier if one.name in befores[new.name] for claim in one.reads]
+    for claim in new.locks:
+        if claim.when_locked == "reread" and claim.table not in read:
+            raise DesignError(
+                f"step {new.name!r} of saga {saga!r} rereads what no step before it has read; give an earlier step "
+                f"reads=..., made by read() of lock table {claim.table.name!r}"
+            )
     for one in earlier:
         if one.pivot and new.pivot:
             raise DesignError(
