@@ -238,7 +238,7 @@ def test_a_stuck_saga_keeps_its_record():
             "locks of step 'a' of saga 'saga': write",
         ),
         (lambda t: Saga().add_step("a", forward=print, reads=t.lock("r")), "write LockTable(...).read(...)"),
-        (lambda t: Saga().add_step("a", forward=print, locks=["r"]), "write LockTable(...).lock(...)"),
+        (lambda _: Saga().add_step("a", forward=print, locks=["r"]), "write LockTable(...).lock(...)"),
         (
             lambda t: Saga().add_step("a", forward=print, locks=t.lock("r", when_locked="reread")),
             "rereads what no step before it has read; give an earlier step reads=",

@@ -164,7 +164,7 @@ def test_an_error_in_the_code_is_not_retried_for_ever():
 # -- the laws of a saga --
 
 
-def ok(context=None):
+def ok(context=None):  # noqa: ARG001 - what every step may take
     return None
 
 

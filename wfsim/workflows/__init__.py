@@ -41,7 +41,7 @@ from wfsim.workflows._events import (
     Subscription,
 )
 from wfsim.workflows._policy import Policy
-from wfsim.workflows._saga import Context, LockTable, Saga, Step
+from wfsim.workflows._saga import ChoreographedSaga, Context, LockTable, Saga, Step
 from wfsim.workflows._statemachine import (
     Coverage,
     MachineContext,
@@ -61,6 +61,7 @@ __all__ = [
     "TRIGGER_RULES",
     "Agent",
     "CatchUp",
+    "ChoreographedSaga",
     "Choreography",
     "Context",
     "Coverage",

@@ -9,7 +9,7 @@ from wfsim.kernel import perform
 from wfsim.workflows._saga._plain import UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from wfsim.workflows._policy import Policy
 
@@ -20,7 +20,7 @@ class Attempts:
     ``in_doubt`` tells afterwards whether any of them, not only the last, may have taken effect and failed.
     """
 
-    __slots__ = ("_args", "_cause", "_design", "_fn", "_kind", "_name", "_timeout_s", "in_doubt")
+    __slots__ = ("_args", "_cause", "_data", "_design", "_fn", "_kind", "_name", "_timeout_s", "in_doubt")
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class Attempts:
         *,
         timeout_s: float | None = None,
         cause: int | None = None,
+        data: Mapping[str, Any] | None = None,
     ) -> None:
         self._kind = kind
         self._design = design
@@ -40,6 +41,7 @@ class Attempts:
         self._args = args
         self._timeout_s = timeout_s
         self._cause = cause
+        self._data = data
         self.in_doubt = False
 
     async def under(self, policy: Policy | None) -> Any:
@@ -61,5 +63,12 @@ class Attempts:
     async def _perform(self, number: int, cause: int | None) -> Any:
         cause = self._cause if cause is None else cause
         return await perform(
-            self._kind, self._design, self._name, self._fn, *self._args, attempt=number, cause=cause
+            self._kind,
+            self._design,
+            self._name,
+            self._fn,
+            *self._args,
+            attempt=number,
+            cause=cause,
+            data=self._data,
         )

@@ -296,7 +296,7 @@ class Saga:
         """
         if not self._row or key is not None:
             self._check_ready()
-            return await start(self, given, self._key_of(given, key), self.journal)
+            return await start(self, given, self.key_of(given, key), self.journal)
         # As most sagas run: here and in one coroutine, because of all that a saga does this is done most.
         results: dict[str, Any] = {}
         done: list[Step] = []
@@ -357,7 +357,7 @@ class Saga:
             raise DesignError(
                 f"saga {self.name!r} has no journal, so compensate needs what run() gave: results=..."
             )
-        name = self._key_of(given, key)
+        name = self.key_of(given, key)
         if name is None:
             raise DesignError(f"compensate of saga {self.name!r} needs the key of the instance: key=...")
         await undo(self, given, name, None if results is None else dict(results), self.journal, None)
@@ -389,8 +389,11 @@ class Saga:
                 f"saga {self.name!r} has no steps; add them with add_step(forward=..., compensate=...)"
             )
 
-    def _key_of(self, given: Any, key: object) -> str | None:
-        """Give the name of an instance. With a journal it must have one."""
+    def key_of(self, given: Any, key: object = None) -> str | None:
+        """Give the name of the instance that ``run`` would start; None if it gets a random one.
+
+        Raise DesignError if the saga keeps a journal and there is none.
+        """
         if key is not None:
             return str(key)
         if self._key is not None:
