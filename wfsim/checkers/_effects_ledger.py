@@ -6,6 +6,7 @@ measure, and one that believes itself undone is found out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence  # noqa: TC003 - a scenario file is checked by the signatures
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,6 @@ from wfsim.checkers._verdict import Findings, Verdict
 from wfsim.errors import DesignError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from wfsim.history import History, Op
 
 

@@ -73,7 +73,7 @@ class CallPart(Part):
     timeout: DurationNs | None = None
     retry: RetryField = None
 
-    def service(self, name: str, default_effect: str) -> ServiceSpec:
+    def service(self, name: str, default_effect: str | None) -> ServiceSpec:
         """Return the service; its effect has a default name unless the file gives one, or null for none."""
         effect = self.effect if "effect" in self.model_fields_set else default_effect
         return ServiceSpec(

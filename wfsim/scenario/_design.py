@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from wfsim.harness import Description, Factory, Target, target_of
-from wfsim.scenario._calls import CallPart
 from wfsim.scenario._dag_part import DagPart, read_dag
-from wfsim.scenario._inline import InlineTarget, SagaSpec, StepSpec
 from wfsim.scenario._plugins import plugins
 from wfsim.scenario._problems import Problems, Wrong, Wrongs, nearest, unknown
 from wfsim.scenario._reference import load_reference
+from wfsim.scenario._saga_part import SagaPart, read_saga
 from wfsim.scenario._validate import (
-    Name,
     Part,
     read_options,
     shown,
@@ -29,37 +27,6 @@ if TYPE_CHECKING:
     from wfsim.scenario._yaml import Path
 
 _FORMS = ("saga", "dag", "factory", "target")
-
-
-def _compensation(value: Any) -> Any:
-    """Read ``compensate: release_stock`` as the name of the compensation's effect."""
-    return {"effect": value} if isinstance(value, str) else value
-
-
-class StepPart(CallPart):
-    """One step of a saga."""
-
-    name: Name
-    compensate: Annotated[CallPart | None, BeforeValidator(_compensation)] = None
-    compensate_unknown: bool = False
-
-    def spec(self) -> StepSpec:
-        """Return the step."""
-        undo = self.compensate
-        return StepSpec(
-            forward=self.service(self.name, self.name),
-            compensate=undo.service(self.name, f"undo {self.name}") if undo else None,
-            retry=self.policy(),
-            compensate_retry=undo.policy() if undo else None,
-            compensate_unknown=self.compensate_unknown,
-        )
-
-
-class SagaPart(Part):
-    """A saga in the file."""
-
-    saga: Name
-    steps: Annotated[list[StepPart], Field(min_length=1)]
 
 
 class FactoryPart(Part):
@@ -84,7 +51,7 @@ def read_design(value: Any, path: Path, problems: Problems, folder: FilePath) ->
         form = _form_of(value)
         _check_unique(value, path, problems)
         if form == "saga":
-            return _read_saga(validate(SagaPart, value, folder))
+            return read_saga(validate(SagaPart, value, folder))
         if form == "dag":
             return read_dag(validate(DagPart, value, folder))
         if form == "factory":
@@ -128,10 +95,6 @@ def _target_named(found: Any) -> Target:
     if isinstance(found, type):
         what = f"the class {found.__name__}"
     raise Wrong(f"names {what}, which is no design: neither a function nor an object with a run method")
-
-
-def _read_saga(part: SagaPart) -> Target:
-    return InlineTarget(SagaSpec(part.saga, tuple(step.spec() for step in part.steps)))
 
 
 def _check_unique(value: dict[str, Any], path: Path, problems: Problems) -> None:

@@ -46,6 +46,11 @@ _MADE_BY_OPTIONS: dict[str, Any] = {
 }
 _KINDS = ("fail", "delay", *_MADE_BY_OPTIONS)
 _ON = {"saga": ("forward", "compensate"), "dag": ("task",)}
+_ALSO_ON = (
+    *("started", "begun", "done", "failed", "completed"),
+    *("turned", "compensating", "compensated", "stuck", "undone", "disk"),
+)
+"""What a saga with a journal writes: a fault may strike before and after each of these."""
 
 
 class AtPart(Part):
@@ -193,7 +198,7 @@ def _check_names(part: AtPart, known: Description, *, short: bool) -> None:
         for field, names in allowed.items()
         if names is not None
         and (value := getattr(part, field)) is not None
-        and not fnmatch.filter(names, value)
+        and not fnmatch.filter((*names, *(_ALSO_ON if field == "on" else ())), value)
     ]
     if wrongs:
         raise Wrongs(wrongs)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wfsim.scenario._inline_dag import DagSpec
+    from wfsim.scenario._inline_saga import SagaSpec
 
 _KEY: ContextVar[str] = ContextVar("wfsim_scenario_key")
 """What the running instance is about: the key that its effects carry."""
@@ -40,44 +41,6 @@ class ServiceSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class StepSpec:
-    """One step of a saga: the call, the call that compensates it, and their policies."""
-
-    forward: ServiceSpec
-    compensate: ServiceSpec | None = None
-    retry: Policy | None = None
-    compensate_retry: Policy | None = None
-    compensate_unknown: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SagaSpec:
-    """A saga described in a file."""
-
-    name: str
-    steps: tuple[StepSpec, ...]
-    kind = "saga"
-
-    def names(self) -> tuple[str, ...]:
-        """Return the names of the steps."""
-        return tuple(step.forward.name for step in self.steps)
-
-    def make(self) -> Saga:
-        """Build the saga of one run; its services have seen no key yet."""
-        saga = Saga(self.name)
-        for step in self.steps:
-            saga.add_step(
-                step.forward.name,
-                forward=Service(self.name, step.forward).call,
-                compensate=Service(self.name, step.compensate).call if step.compensate else None,
-                retry=step.retry,
-                compensate_retry=step.compensate_retry,
-                compensate_unknown=step.compensate_unknown,
-            )
-        return saga
-
-
-@dataclass(frozen=True, slots=True)
 class InlineTarget:
     """Runs a design that a file describes; each run gets services of its own."""
 
@@ -94,7 +57,7 @@ class InlineTarget:
     async def drive(self, system: Saga | DAGWorkflow, key: object = "") -> Any:
         """Run one instance; ``key`` is what its effects are about, such as an order's number."""
         _KEY.set(str(key))
-        return await system.run()
+        return await (system.run(key=key) if isinstance(system, Saga) else system.run())
 
 
 @dataclass(frozen=True, slots=True)
