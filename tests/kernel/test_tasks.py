@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 from hypothesis import given
@@ -242,3 +244,38 @@ def test_a_strange_yield_is_an_error_in_the_task():
             await asyncio.new_event_loop().create_future()
 
     run(main)
+
+
+@pytest.mark.parametrize("how", ["at once", "after a sleep", "after a future", "cancelled"])
+@pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.parametrize("blocks", [True, False])
+def test_a_task_that_ended_badly_is_let_go_at_once(how, debug, blocks):
+    """No cycle through its error's traceback keeps it, so asyncio complains of an unseen error in good time."""
+
+    async def bad() -> None:
+        if how == "after a sleep":
+            await asyncio.sleep(0.1)
+        elif how != "at once":
+            loop = asyncio.get_running_loop()
+            future = loop.create_future()
+            loop.call_later(0.1, future.set_result, None)
+            await future
+        raise ValueError
+
+    async def main() -> bool:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        task = asyncio.create_task(bad())
+        gone = weakref.ref(task)
+        await asyncio.sleep(0.05)
+        if how == "cancelled":
+            task.cancel()
+        del task
+        await asyncio.sleep(0.1)
+        return gone() is None
+
+    gc.disable()
+    try:
+        outcome = Simulation(debug=debug).run((lambda: asyncio.run(main())) if blocks else main)
+    finally:
+        gc.enable()
+    assert outcome.value is True

@@ -18,7 +18,7 @@ from functools import partial
 from itertools import count
 from types import MethodType
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from greenlet import getcurrent, greenlet
 
@@ -537,16 +537,18 @@ def _owner() -> Any:
 
 def _complain_of_slow_steps(task: Driven, enter: Enter) -> Enter:
     """Debug mode's watcher of tasks: what `_run_timed` is for callbacks."""
+    loop = task._loop
+    reference = ref(task)  # the traceback of an error leads here, and must not keep the task alive
 
     def timed(send: Any, _value: None) -> Any:
-        loop = task._loop
         start = loop.time()
         try:
             return enter(send, None)
         finally:
+            send = None  # it may be a method of the task
             took = loop.time() - start
             if took >= loop.slow_callback_duration:
-                base_events.logger.warning("Executing %r took %.3f seconds", task, took)  # type: ignore[attr-defined]
+                base_events.logger.warning("Executing %r took %.3f seconds", reference(), took)  # type: ignore[attr-defined]
 
     return timed
 

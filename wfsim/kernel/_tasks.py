@@ -221,10 +221,13 @@ class Driven:
         self._send = self._coro.send
         self._interrupted = False
         self._future = None
+        coro = self._coro
         if not self._must_cancel:
-            return self._coro.send(None)
+            return coro.send(None)
         self._must_cancel = False
-        return self._coro.throw(self._make_cancelled_error())
+        error = self._make_cancelled_error()
+        self = None  # type: ignore[assignment]  # noqa: PLW0642  (an error's traceback leads to this frame)
+        return coro.throw(error)
 
     def _throw(self, error: BaseException) -> None:
         """Raise `error` in the coroutine at its next step."""
@@ -257,6 +260,7 @@ class Driven:
             self._fail(error)
         else:
             self._yielded(wish)
+        self = None  # type: ignore[assignment]  # noqa: PLW0642  (an error's traceback leads to this frame)
 
     def _yielded(self, wish: Any) -> None:
         """Do what the coroutine asked for, where the hot loop does not do it itself."""
@@ -324,6 +328,7 @@ class Driven:
         """Go on after a future, which until now could be seen to be what the task waits for."""
         self._future = None
         self._send = send = self._coro.send
+        self = None  # type: ignore[assignment]  # noqa: PLW0642  (an error's traceback leads to this frame)
         return send(None)
 
     def _await_event(self, event: Event) -> None:
