@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from wfsim.resilience import Retry
     from wfsim.workflows import (
+        Agent,
         Choreography,
         DAGWorkflow,
         Event,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         Outbox,
         Saga,
         Service,
+        Skip,
         StateMachine,
         Task,
     )
@@ -69,6 +71,7 @@ _ROOMS = {
     ),
     "resilience": ("Retry",),
     "workflows": (
+        "Agent",
         "Choreography",
         "DAGWorkflow",
         "Event",
@@ -77,6 +80,7 @@ _ROOMS = {
         "Outbox",
         "Saga",
         "Service",
+        "Skip",
         "StateMachine",
         "Task",
     ),
@@ -84,6 +88,7 @@ _ROOMS = {
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "Agent",
     "Choreography",
     "DAGWorkflow",
     "Event",
@@ -97,6 +102,7 @@ __all__ = [
     "Run",
     "Saga",
     "Service",
+    "Skip",
     "StateMachine",
     "Task",
     "WfsimError",
