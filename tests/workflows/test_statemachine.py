@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 
 import pytest
@@ -58,7 +59,7 @@ def test_inside_a_loop_trigger_is_awaited():
 def test_blocking_code_in_a_simulation_triggers_too():
     """A plain function that runs in a simulation triggers in that one's time."""
     machine = StateMachine("a")
-    machine.add_transition("a", "b", "go", action=lambda: __import__("time").sleep(5))
+    machine.add_transition("a", "b", "go", action=lambda: time.sleep(5))
 
     def main():
         machine.trigger("go")
@@ -67,6 +68,23 @@ def test_blocking_code_in_a_simulation_triggers_too():
     outcome = simulate(main)
     assert outcome.result() == "b"
     assert outcome.duration == 5
+
+
+def test_timers_of_blocking_code_go_on_beside_it():
+    """Each blocking call has a loop of its own; a timer that one sets outlives it, on the simulation's clock."""
+    machine = StateMachine("a")
+    machine.add_transition("a", "b", "go").add_transition("b", "c", after="10s")
+    machine.add_transition("c", "d", after="10s")
+
+    def main():
+        machine.trigger("go")
+        machine.trigger("nothing")
+        time.sleep(11)
+        first = machine.state
+        machine.advance("10s")
+        return first, machine.state
+
+    assert run(main) == ("c", "d")
 
 
 def test_each_run_is_a_life_of_its_own():
@@ -173,6 +191,8 @@ def test_an_event_that_nobody_answers():
         EventRefused, match="state machine 'strict' is in b, where nothing answers the event 'go'"
     ):
         run(machine, None, "go", "go")
+    with pytest.raises(EventRefused, match=r"nothing answers the event 'goo'; did you mean 'go'\?"):
+        run(machine, None, "goo")
     machine.unhandled = "ignore"
     outcome = simulate(machine, None, "go", "go")
     assert outcome.result() == "b"

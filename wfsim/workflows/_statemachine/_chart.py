@@ -9,15 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from wfsim.errors import DesignError
+from wfsim.history import Plain
 from wfsim.workflows._naming import did_you_mean
 from wfsim.workflows._statemachine._parts import ANY, Call, State, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from wfsim.history import Plain
 
 _PLATFORM: Final = ("done.", "error.")
+_MANY: Final = 10_000
 
 
 class Node:
@@ -83,7 +84,6 @@ class Arrow:
         "cue",
         "domain",
         "events",
-        "facts",
         "guard",
         "id",
         "in_state",
@@ -112,7 +112,6 @@ class Arrow:
         self.unless = targets if transition.source == ANY else ()
         self.domain: Node | None = None
         self.is_simple = False  # from one plain state to another, without condition or action
-        self.facts: dict[str, Plain] = {}  # what the history is told of it, by event
 
 
 class Chart:
@@ -142,6 +141,7 @@ class Chart:
             self._finish(arrow)
         self.has_always = any(node.always for node in (self.root, *self.nodes.values()))
         self._candidates: dict[tuple[Node, str], tuple[Arrow, ...]] = {}
+        self._facts: dict[tuple[object, ...], Plain] = {}
 
     # -- building --
 
@@ -285,6 +285,8 @@ class Chart:
         """
         found = self._candidates.get((leaf, event))
         if found is None:
+            if len(self._candidates) >= _MANY:
+                self._candidates.clear()
             found = self._candidates[leaf, event] = self._find(leaf, event)
         return found
 
@@ -298,9 +300,24 @@ class Chart:
             return tuple(arrow for arrow in unnamed if any(node.name == event for node in arrow.targets))
         return tuple(arrow for arrow in unnamed if arrow.source is not self.root)
 
-    def answers(self, event: str) -> bool:
-        """Tell whether any transition anywhere could ever answer this event."""
-        return any(self.candidates(node, event) for node in self.nodes.values() if node.is_leaf)
+    def facts(
+        self, cue: str, before: Sequence[Node], after: Sequence[Node], arrows: Sequence[Arrow]
+    ) -> Plain:
+        """Give what the history is told of a step: made once, since machines take the same steps often."""
+        key = (cue, *before, None, *after, None, *arrows)
+        facts = self._facts.get(key)
+        if facts is None:
+            if len(self._facts) >= _MANY:
+                self._facts.clear()
+            facts = self._facts[key] = Plain.of(
+                {
+                    "on": cue,
+                    "from": [node.name for node in before if node.is_leaf],
+                    "to": [node.name for node in after if node.is_leaf],
+                    "taken": [arrow.id for arrow in arrows],
+                }
+            )
+        return facts
 
     def start_leaves(self) -> tuple[Node, ...]:
         """Give the atomic states in which the machine begins, before it has done anything."""

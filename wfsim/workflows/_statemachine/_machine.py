@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from wfsim.errors import DesignError
 from wfsim.history import Plain
-from wfsim.kernel import running_loop, sleep, span
+from wfsim.kernel import current, running_loop, sleep, span
 from wfsim.units import NS_PER_SECOND, Duration, parse_duration
 from wfsim.workflows._execute import execute
 from wfsim.workflows._naming import checked_name, did_you_mean, unique
@@ -33,7 +33,7 @@ from wfsim.workflows._statemachine._parts import (
 from wfsim.workflows._statemachine._session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
     from typing import Self
 
     from wfsim.kernel import Nemesis
@@ -367,14 +367,20 @@ class StateMachine:
         session = self._own()
         if _inside_loop():
             return session.trigger(event, payload)
-        return execute("machine", self._attached, (session.trigger, event, payload), 0, None)  # type: ignore[no-any-return]
+        return self._block(session.trigger, event, payload)  # type: ignore[no-any-return]
 
     def advance(self, duration: Duration) -> Awaitable[None]:
         """Let time pass, so that timers come due: awaitable inside a loop, blocking outside, as ``trigger``."""
         seconds = parse_duration(duration) / NS_PER_SECOND
         if _inside_loop():
             return sleep(seconds)
-        return execute("machine", self._attached, (sleep, seconds), 0, None)  # type: ignore[no-any-return]
+        return self._block(sleep, seconds)  # type: ignore[no-any-return]
+
+    def _block(self, act: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
+        """Act where no loop runs: in the simulation that the code is part of, else in one for this call."""
+        if current() is not None:
+            return execute("machine", act, args, 0, None)
+        return execute("machine", self._attached, (act, *args), 0, None)
 
     async def _attached(self, act: Any, *args: Any) -> Any:
         """Act on the machine's own session from a loop that lives for this one call."""

@@ -12,11 +12,12 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from wfsim.errors import DesignError, EventRefused
-from wfsim.history import Plain, describe_error
+from wfsim.history import describe_error
 from wfsim.kernel import event as record
 from wfsim.kernel import fault_point, spawn
 from wfsim.units import parse_duration
 from wfsim.workflows._failure import note_once, origin_of
+from wfsim.workflows._naming import did_you_mean
 from wfsim.workflows._statemachine._chart import Arrow, Node, matches
 from wfsim.workflows._statemachine._entry import Entry
 from wfsim.workflows._statemachine._item import Item, Origin, came_with
@@ -148,12 +149,8 @@ class Session:
         return None
 
     def _jump(self, arrow: Arrow, event: str, payload: Any) -> bool:
-        facts = arrow.facts.get(event)
-        if facts is None:
-            facts = arrow.facts[event] = Plain.of(
-                {"on": event, "from": [arrow.source.name], "to": [arrow.targets[0].name], "taken": [arrow.id]}
-            )
         cause = record("trigger", event, design=self.design, cause=self.born, data=came_with(payload))
+        facts = self.chart.facts(event, self.active, arrow.targets, (arrow,))
         self.active = [arrow.targets[0]]
         self.event_number += 1
         record("transition", arrow.id, design=self.design, cause=cause, data=facts)
@@ -368,7 +365,9 @@ class Session:
             and item.timer is None
             and not item.event.startswith(("done.", "error."))
         ):
-            raise EventRefused(item.event, tuple(node.name for node in self.leaves), self.design)
+            known = [event for arrow in self.chart.arrows for event in arrow.events]
+            hint = "" if item.event in known else did_you_mean(item.event, known)
+            raise EventRefused(item.event, tuple(node.name for node in self.leaves), self.design, hint)
 
     # -- what functions set off --
 

@@ -133,18 +133,14 @@ class Step:
     def _commit(self, plan: Plan) -> None:
         """Make the step true: tell the history, set and cancel timers, send what was sent."""
         session, arrows, item = self._session, self._arrows, self._item
-        facts = {
-            "on": item.event or (arrows[0].cue if arrows else "start"),
-            "from": [node.name for node in self._before.active if node.is_leaf],
-            "to": [node.name for node in session.active if node.is_leaf],
-            "taken": [arrow.id for arrow in arrows],
-        }
         name = arrows[0].id if arrows else "start"
+        cue = item.event or (arrows[0].cue if arrows else "start")
+        facts = session.chart.facts(cue, self._before.active, session.active, arrows)
         record("transition", name, design=session.design, cause=item.cause, data=facts)
         self._set_off(plan)
         if session.done:
-            facts = {"state": session.state} | ({} if session.output is None else {"output": session.output})
-            record("done", session.design, design=session.design, cause=item.cause, data=facts)
+            told = {"state": session.state} | ({} if session.output is None else {"output": session.output})
+            record("done", session.design, design=session.design, cause=item.cause, data=told)
 
     def _set_off(self, plan: Plan) -> None:
         session = self._session

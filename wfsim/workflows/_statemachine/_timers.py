@@ -57,7 +57,7 @@ class Timers:
         """Set a timer; one of the same name is replaced."""
         self.cancel(timer.name)
         self._pending[timer.name] = timer
-        self._loop = asyncio.get_running_loop()
+        self._loop = _loop()
         self._arm(timer, timer.due_ns - wall_ns())
 
     def cancel(self, name: str) -> None:
@@ -89,19 +89,27 @@ class Timers:
 
     def resume(self) -> None:
         """Set all timers on the running loop, each for the time that was left."""
-        loop = asyncio.get_running_loop()
+        loop = _loop()
         if not self._pending or loop is self._loop:
             return
         now, self._loop = wall_ns(), loop
         for timer in self:
+            if timer.handle is not None:
+                timer.handle.cancel()
             left = self._left.pop(timer.name, timer.due_ns - now)
             timer.due_ns = now + left
             self._arm(timer, left)
         self._left.clear()
 
     def _arm(self, timer: Timer, left_ns: int) -> None:
-        loop = asyncio.get_running_loop()
-        timer.handle = loop.call_later(max(0, left_ns) / NS_PER_SECOND, self._fire, timer)
+        assert self._loop is not None  # noqa: S101 - both callers set it
+        timer.handle = self._loop.call_later(max(0, left_ns) / NS_PER_SECOND, self._fire, timer)
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """Give the loop that calls back: in a simulation its main one, since loops of blocking code come and go."""
+    simulation = current()
+    return asyncio.get_running_loop() if simulation is None else simulation.loop
 
 
 def wall_ns() -> int:
