@@ -366,6 +366,9 @@ def test_a_checker_has_nothing_to_say_of_an_empty_history(name):
     """Nothing to judge is no promise kept."""
     needed = {
         "converges": {"within_ns": 1},
+        "ends_in": {"state": "x"},
+        "never_in": {"state": "x"},
+        "stays_at_most": {"state": "x", "duration_ns": 1},
         "state_and_events_agree": {"effect": "x", "topic": "y"},
     }
     assert getattr(checkers, name)(History(), **needed.get(name, {})).valid == "unknown"
