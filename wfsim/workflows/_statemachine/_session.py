@@ -348,6 +348,7 @@ class Session:
             await self.keeper.abandon(self, item)
 
     def raise_error(self, error: Exception) -> None:
+        """Make an error of the user's code the event ``error.execution``."""
         self.raise_internal(ERROR, describe_error(error), cause=origin_of(error), error=error)
 
     async def _drop(self, item: Item) -> None:
