@@ -9,8 +9,9 @@ from typing import Any
 import simpy
 from works import Figures, Work
 
-from wfsim import Event, EventBus, lose_event, simulate
-from wfsim.kernel import exponential, sleep
+from wfsim import Event, EventBus, lose_event
+from wfsim.kernel import Simulation, exponential, sleep
+from wfsim.nemesis import Rules
 
 SUBSCRIBERS = 100
 LOSS = 0.01
@@ -85,10 +86,12 @@ def in_wfsim(size: int, seed: int) -> Figures:
             bus.publish(Event("tick", number))
         await bus.drain()
 
-    run = simulate(main, seed=seed, faults=[lose_event("tick", probability=LOSS)])
-    run.result()
-    lost = len(run.history.where(kind="fault"))
-    return _figures(seen, size * SUBSCRIBERS + lost, size)
+    rules = Rules([lose_event("tick", probability=LOSS)])
+    simulation = Simulation(seed=seed, nemesis=rules)
+    outcome = simulation.run(main)
+    assert outcome.name == "ok", outcome.error
+    assert len(simulation.recorder) > 2 * size * SUBSCRIBERS
+    return _figures(seen, size * SUBSCRIBERS + sum(rules.struck), size)
 
 
 def _figures(seen: list[dict[int, None]], sent: int, size: int) -> Figures:

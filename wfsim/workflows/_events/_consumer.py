@@ -64,12 +64,16 @@ class Consumer:
         "_busy",
         "_calm",
         "_context",
+        "_handler",
         "_idle",
         "_inbox",
         "_incarnation",
+        "_is_choosy",
         "_is_dismissed",
+        "_is_plain",
         "_is_watched",
         "_lines",
+        "_prefetch",
         "_process",
         "_workers",
         "names",
@@ -92,6 +96,12 @@ class Consumer:
         self._idle: list[_Rest] = []
         self._workers = 0
         self._busy = 0
+        terms = queue.terms
+        self._prefetch = terms.prefetch
+        self._handler = subscription.handler
+        self._is_plain = subscription.is_async and not subscription.wants_delivery
+        # Whether some messages are not to be handled: those dropped meanwhile, those handled before.
+        self._is_choosy = terms.delivery != "at_least_once" or terms.capacity is not None
         self._is_dismissed = False
         self._is_watched = False
         self._lines: dict[tuple[str, str], _Line] = {}
@@ -107,8 +117,12 @@ class Consumer:
 
     def has_room(self) -> bool:
         """Whether it may be sent one more message."""
-        prefetch = self.queue.terms.prefetch
-        return (prefetch is None or self.unacknowledged < prefetch) and self.is_alive()
+        process = self._process
+        return (self._prefetch is None or self.unacknowledged < self._prefetch) and (
+            process is None
+            or (process.alive and process.incarnation == self._incarnation)
+            or not has_crashed(process, self._incarnation)
+        )
 
     @property
     def is_idle(self) -> bool:
@@ -162,51 +176,56 @@ class Consumer:
             await rest.rest()
 
     async def _handle(self, message: Message, attempt: int, event: Event) -> None:
-        queue = self.queue
-        if message.is_dropped:
-            return
-        if queue.terms.delivery != "at_least_once" and self._is_duplicate(message, attempt, event):
+        # Every delivery passes here: what is seldom is done elsewhere.
+        queue, line = self.queue, self.line(message)
+        if self._is_choosy and not self._is_wanted(message, attempt, event):
             return
         if not message.started:
             queue.starts(message)
         try:
-            op = await self._call(message, attempt, event)
-        except (Exception, asyncio.CancelledError) as error:
-            self._is_no_longer_in_hand(event)
-            if _is_cancelled(error):
-                raise
-            why = f"its handler failed: {type(error).__name__}: {error}"
-            queue.nack(message, attempt, why, None, cause_of(error))
+            with span("handle", queue.design, queue.name, attempt=attempt, cause=message.cause) as it:
+                HANDLING.set(it.index)
+                if self._is_plain and line.is_calm:
+                    value = await self._handler(event)
+                else:
+                    value = await self._call(line, message, attempt, event, it)
+                if value is not None:
+                    self._take(value, event, it)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a handler may fail in any way
+            self._give_back(message, attempt, event, error)
             return
-        self._is_no_longer_in_hand(event)
-        if queue.terms.ack == "auto" and queue.acknowledged:
-            await self.acknowledge(message, attempt, op)
+        if self._is_plain and line.ack is None and not self._is_choosy:
+            queue.settle(message)
+        else:
+            self._is_no_longer_in_hand(event)
+            if queue.terms.ack == "auto" and queue.acknowledged:
+                await self.acknowledge(message, attempt, it.index)
 
-    async def _call(self, message: Message, attempt: int, event: Event) -> int | None:
-        """Call the handler, as one operation."""
-        queue, subscription, line = self.queue, self.subscription, self.line(message)
-        with span("handle", queue.design, queue.name, attempt=attempt, cause=message.cause) as it:
-            op = it.index
-            HANDLING.set(op)
-            before_call, before_reply = line.call, line.reply
-            if before_call is not None and (fault := before_call.ask(attempt)) is not None:
-                await before_call.suffer(fault, attempt, it)
-            args = (
-                (event, Delivery(self, message, attempt, event, op))
-                if subscription.wants_delivery
-                else (event,)
-            )
-            if subscription.is_async:
-                value = await subscription.handler(*args)
-            else:
-                value = await call(subscription.handler, *args)
-            if event.reply_to is not None and value is not None:
-                queue.broker.publish(Event(event.reply_to, value, correlation_id=event.correlation_id))
-            if before_reply is not None and (fault := before_reply.ask(attempt)) is not None:
-                await before_reply.suffer(fault, attempt, it)
-            if value is not None:
-                it.data = {"value": value}
-        return op
+    async def _call(self, line: _Line, message: Message, attempt: int, event: Event, it: span) -> Any:
+        """Call the handler, of whatever kind, and come to the fault points that every call has."""
+        if line.call is not None and (fault := line.call.ask(attempt)) is not None:
+            await line.call.suffer(fault, attempt, it)
+        args: tuple[Any, ...] = (event,)
+        if self.subscription.wants_delivery:
+            args = (event, Delivery(self, message, attempt, event, it.index))
+        value = await call(self._handler, *args)
+        if line.reply is not None and (fault := line.reply.ask(attempt)) is not None:
+            await line.reply.suffer(fault, attempt, it)
+        return value
+
+    def _take(self, value: Any, event: Event, it: span) -> None:
+        """Note what the handler gave; if the event is a question it is the answer."""
+        it.data = {"value": value}
+        if event.reply_to is not None:
+            answer = Event(event.reply_to, value, correlation_id=event.correlation_id)
+            self.queue.broker.publish(answer)
+
+    def _give_back(self, message: Message, attempt: int, event: Event, error: BaseException) -> None:
+        self._is_no_longer_in_hand(event)
+        if _is_cancelled(error):
+            raise error
+        why = f"its handler failed: {type(error).__name__}: {error}"
+        self.queue.nack(message, attempt, why, None, cause_of(error))
 
     def line(self, message: Message) -> _Line:
         """Give the places where faults may strike messages of this topic and publisher."""
@@ -230,23 +249,25 @@ class Consumer:
 
     # -- what was handled before
 
-    def _is_duplicate(self, message: Message, attempt: int, event: Event) -> bool:
-        """Tell whether an event was handled before, or is being handled now; then it is not handled again."""
+    def _is_wanted(self, message: Message, attempt: int, event: Event) -> bool:
+        """Tell whether a message is to be handled, and the event was not before, and is not right now."""
         queue = self.queue
+        if message.is_dropped or queue.terms.delivery == "at_least_once":
+            return not message.is_dropped
         if not queue.acknowledged:
-            return message.started
+            return not message.started
         number = str(event.id)
         if number in queue.seen:
             self._tell_duplicate(message)
             queue.settle(message)
-            return True
+            return False
         other, holder = queue.in_hand.get(number, (message, self))
         if number not in queue.in_hand or not holder.is_alive():
             queue.in_hand[number] = (message, self)
-            return False
+            return True
         if other is not message:  # published twice; whether it is needed shows when the first is through
             queue.nack(message, attempt, "the same event is being handled", None, None)
-        return True
+        return False
 
     def _tell_duplicate(self, message: Message) -> None:
         queue = self.queue
@@ -267,7 +288,7 @@ def _is_cancelled(error: BaseException) -> bool:
 class _Line:
     """The places on the way of an event to a consumer and back; None where no fault could ever strike."""
 
-    __slots__ = ("ack", "call", "deliver", "reply")
+    __slots__ = ("ack", "call", "deliver", "is_calm", "reply")
 
     def __init__(self, consumer: Consumer, topic: str, publisher: str) -> None:
         queue = consumer.queue
@@ -282,6 +303,7 @@ class _Line:
         self.call = place("call", "handle", NO_ENDS)
         self.reply = place("reply", "handle", NO_ENDS)
         self.ack = place("ack", "ack", (consumer.names, (bus,)))
+        self.is_calm = self.call is None and self.reply is None
 
 
 # -- resting until the next message

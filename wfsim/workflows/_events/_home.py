@@ -35,8 +35,12 @@ class Home(Protocol):
     def now_ns(self) -> int:
         """The time on the home's clock."""
 
+    @property
+    def at(self) -> Callable[..., object]:
+        """``at(time_ns, fn, *args)`` calls ``fn(*args)`` then, whatever happens to the process that asks."""
+
     def after(self, delay_ns: int, fn: Callable[..., object], *args: Any) -> object:
-        """Call ``fn(*args)`` later, whatever happens to the process that asks for it."""
+        """Do the same after a while."""
 
     def start(self, coro: Coroutine[Any, Any, Any], context: Context | None = None) -> None:
         """Start a coroutine in a context; in one of no process if none is given."""
@@ -53,6 +57,7 @@ class SimulatedHome:
         self.place = simulation
         self.simulation = simulation
         self.stream = simulation.stream
+        self.at = simulation.environment.call_at
         self._environment = simulation.environment
 
     def now_ns(self) -> int:
@@ -80,6 +85,9 @@ class PlainHome:
 
     def now_ns(self) -> int:
         return round(self._loop.time() * NS_PER_SECOND)
+
+    def at(self, time_ns: int, fn: Callable[..., object], *args: Any) -> object:
+        return self._loop.call_at(time_ns / NS_PER_SECOND, fn, *args)
 
     def after(self, delay_ns: int, fn: Callable[..., object], *args: Any) -> object:
         return self._loop.call_later(delay_ns / NS_PER_SECOND, fn, *args)

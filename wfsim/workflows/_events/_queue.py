@@ -68,6 +68,8 @@ class Queue:
         self.transit = Transit(self)
         self.seen: dict[str, None] = {}  # the ids that were handled, oldest first: bounded
         self.in_hand: dict[str, tuple[Message, Consumer]] = {}  # what is being handled, by id, and by whom
+        self._capacity = terms.capacity
+        self._is_ordered = terms.order != "none"
         self._visibility_ns = int(terms.visibility_timeout)
         self._ready: deque[Message] = deque()
         self._lines: dict[object, deque[Message]] = {}  # what waits behind the one in flight, by key
@@ -87,7 +89,7 @@ class Queue:
         """Take an event in. If there is no room give the gate that opens when there is, or raise QueueFull."""
         message = Message(event, cause, publisher)
         self.broker.unsettled += 1
-        capacity = self.terms.capacity
+        capacity = self._capacity
         if capacity is None:
             self._offer(message)
             return None
@@ -120,7 +122,7 @@ class Queue:
 
     def _offer(self, message: Message) -> None:
         """Let a message line up; behind the one of its key that is in flight, if the order matters."""
-        if self.terms.order != "none":
+        if self._is_ordered:
             key = _ONE_LINE if self.terms.order == "all" else message.event.key
             if key is not None:
                 line = self._lines.get(key)
@@ -200,7 +202,7 @@ class Queue:
     def starts(self, message: Message) -> None:
         """Take note that a handler is called for a message for the first time: there is room for another."""
         message.started = True
-        if self.terms.capacity is not None:
+        if self._capacity is not None:
             self._make_room(message)
 
     def _make_room(self, message: Message) -> None:
@@ -247,7 +249,7 @@ class Queue:
             return
         message.settled = True
         self._land(message)
-        if not message.started and self.terms.capacity is not None and not has_arrived:
+        if not message.started and self._capacity is not None and not has_arrived:
             self._make_room(message)
         if self._lines:
             self._release(message)

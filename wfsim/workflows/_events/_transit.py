@@ -42,7 +42,8 @@ class Transit:
         if delay_ns is None:
             delay_ns = self._latency.sample_ns(self._stream)
         if delay_ns:
-            self._home.after(delay_ns, member.receive, message, attempt, event)
+            home = self._home
+            home.at(home.now_ns() + delay_ns, member.receive, message, attempt, event)
         else:
             member.receive(message, attempt, event)
         if self._held:
