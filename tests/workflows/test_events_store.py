@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 
 import pytest
 
@@ -479,3 +481,36 @@ def test_an_outbox_publishes_again_what_was_not_confirmed():
     assert run.value == ["o0", "o1", "o2"]
     ids = [op.data["id"] for op in run.history.where(kind="publish", type="invoke")]
     assert ids == ["outbox-1", "outbox-1", "outbox-1", "outbox-2", "outbox-3"]
+
+
+# -- side by side with another library
+
+RECORDED = json.loads((Path(__file__).parent / "eventsourcing_recorder.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("case", RECORDED["cases"], ids=lambda case: case["name"])
+def test_the_store_does_what_the_recorder_of_eventsourcing_does(case):
+    """The same appends are refused, and versions and places in the whole order are the same.
+
+    What eventsourcing calls a notification's id, counted from 1, is our position, counted from 0. The file
+    holds what its in-memory recorder did.
+    """
+
+    async def main():
+        store, outcome = EventStore(), []
+        for stream, first, count in case["appends"]:
+            try:
+                await store.append(stream, [Event("t")] * count, expected_version=first - 1)
+            except ConcurrencyError:
+                outcome.append("refused")
+            else:
+                outcome.append("ok")
+        return store, outcome
+
+    store, outcome = asyncio.run(main())
+    assert outcome == case["outcome"]
+    assert [[one.stream, one.version, one.position + 1] for one in store.read_all()] == case["all"]
+    assert [one.version for one in store.read("a", from_version=2)] == case["stream_a_from_2"]
+    notifications = [one.position + 1 for one in store.read_all(from_position=1, limit=2)]
+    assert notifications == case["notifications_from_2"]
+    assert store.position == (case["last"] or 0)

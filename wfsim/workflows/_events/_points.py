@@ -49,7 +49,7 @@ class Place:
             return None
         of_event = getattr(nemesis, "decider_of_event", None)  # a nemesis need not know of events
         found: Decide | None = (
-            nemesis.decider(*self._where) if of_event is None else of_event(*self._where, self)
+            self._simulation.watch.at(*self._where) if of_event is None else of_event(*self._where, self)
         )
         return found
 
