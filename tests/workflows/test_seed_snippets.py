@@ -56,6 +56,30 @@ saga.add_step(
 saga.execute()
 """
 
+EVENTS = """
+from wfsim import Event, EventBus
+
+# Setup event bus
+bus = EventBus()
+bus.subscribe("task.completed", on_task_complete)
+bus.subscribe("task.failed", on_task_failed)
+bus.publish(Event("task.completed", {"task_id": "123"}))
+"""
+
+STORE = """
+class EventStore:
+    def __init__(self):
+        self.events = []
+
+    def publish(self, event):
+        self.events.append(event)
+        self.notify_subscribers(event)
+
+    def replay(self, subscriber, from_position=0):
+        for event in self.events[from_position:]:
+            subscriber.handle(event)
+"""
+
 AGENTS = """
 from wfsim import DAGWorkflow
 
@@ -200,3 +224,35 @@ def test_compensation_order_is_that_of_the_textbook():
         assert isinstance(Simulation().run(orchestrate, saga, user["SagaOrchestrator"]).error, OSError)
         logs.append(user.log)
     assert logs[0] == logs[1] == [("a",), ("b",), ("c",), ("undo_b",), ("undo_a",)]
+
+
+def test_the_event_bus_runs():
+    """Published where no loop runs, the event has reached its handler when ``publish`` returns."""
+    completed, failed = [], []
+    exec(EVENTS, {"on_task_complete": completed.append, "on_task_failed": failed.append})
+    assert [event.payload for event in completed] == [{"task_id": "123"}]
+    assert failed == []
+
+
+def test_the_event_store_has_a_plain_meaning():
+    """The snippet's own store and wfsim's give a subscriber the same events, live and replayed."""
+    from wfsim import Event, EventStore
+
+    class Subscriber:
+        def __init__(self):
+            self.seen = []
+
+        def handle(self, event):
+            self.seen.append(event.payload)
+
+    names = {}
+    exec(STORE, names)
+    first, second = Subscriber(), Subscriber()
+    names["EventStore"].notify_subscribers = lambda _store, event: first.handle(event)
+    ours = EventStore()
+    ours.subscribe(second)
+    for store, subscriber in ((names["EventStore"](), first), (ours, second)):
+        for number in range(3):
+            store.publish(Event("task.completed", number))
+        store.replay(subscriber, from_position=1)
+    assert first.seen == second.seen == [0, 1, 2, 1, 2]

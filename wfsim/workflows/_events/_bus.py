@@ -73,6 +73,7 @@ class EventBus:
         self._lasting: list[Subscription] = []
         self._broker: Broker | None = None
         self._place: object = None
+        self._at_once = 0
 
     def __repr__(self) -> str:
         return f"<EventBus {self.name!r}>"
@@ -161,7 +162,8 @@ class EventBus:
             )
         broker = self._at_home()
         if broker is None:
-            return publish_at_once(self._lasting, event)
+            self._at_once += 1
+            return publish_at_once(self._lasting, event.with_id(f"{self.name}-{self._at_once}"))
         event = broker.numbered(event)
         publisher = ""
         if broker.watches_publishers:
