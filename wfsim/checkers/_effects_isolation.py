@@ -39,12 +39,17 @@ def no_lost_update(history: History, *, read: str, write: str) -> Verdict:
     return findings.verdict("write", "what was read was still true", f"nothing was {write!r} after {read!r}")
 
 
-def locks_respected(history: History) -> Verdict:
-    """No record was held by two sagas at once, and whoever is over has given back what it held."""
+def locks_respected(history: History, *, table: str | None = None) -> Verdict:
+    """No record was held by two sagas at once, and whoever is over has given back what it held.
+
+    ``table`` names the lock table to judge, all if None.
+    """
     findings = Findings("locks_respected")
     holders: dict[tuple[str, str], tuple[str, int]] = {}
     for op in history:
         record = (op.design, op.name)
+        if table is not None and op.design != table:
+            continue
         if op.kind == "unlock":
             holders.pop(record, None)
         elif op.kind == "lock" and op.type == "ok" and op.invoke is not None:
@@ -60,12 +65,12 @@ def locks_respected(history: History) -> Verdict:
         for run in design_runs(history, "saga")
         if run.is_over
     }
-    for (table, name), (holder, taken) in holders.items():
+    for (where, name), (holder, taken) in holders.items():
         if holder in over:
-            message = f"{table}: {holder!r} is over and still holds record {name!r}"
+            message = f"{where}: {holder!r} is over and still holds record {name!r}"
             findings.breach(message, taken, over[holder])
         else:
             findings.doubt(
-                f"{table}: record {name!r} is still held by {holder!r}, which has not ended", taken
+                f"{where}: record {name!r} is still held by {holder!r}, which has not ended", taken
             )
     return findings.verdict("lock", "held by one saga at a time, and given back", "no record was locked")

@@ -108,8 +108,13 @@ class Fate:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the saga cannot know if it did its work: a try was cut off, or ended in a timeout."""
-        return any(one.outcome in {"info", None} for one in self.tries)
+        """Whether the saga cannot know if it did its work: a try was cut off, or ended in a timeout.
+
+        A crash may cut off a try that the history does not show, so a later life may be in doubt of any.
+        """
+        declared = self.run.declared().get(self.name, {})
+        unsure = bool(self.run.lives) and bool(declared.get("compensate_unknown"))
+        return unsure or any(one.outcome in {"info", None} for one in self.tries)
 
     @property
     def may_stand(self) -> bool:

@@ -62,10 +62,11 @@ class InlineTarget:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service in one run: it remembers the keys it has worked for."""
+    """One service in one run: it remembers the keys it has worked for, and ``undoes`` what another has done."""
 
     design: str
     spec: ServiceSpec
+    undoes: Service | None = None
     done: dict[str, None] = field(default_factory=dict)
 
     async def call(self) -> str:
@@ -88,10 +89,14 @@ class Service:
         await sleep(self.spec.latency.sample_ns(stream) / NS_PER_SECOND)
         if self.spec.failure_probability and stream.random() < self.spec.failure_probability:
             raise self.spec.error(f"{self.spec.name} failed")
-        if self.spec.effect is not None and not (self.spec.idempotent and key in self.done):
+        if self.spec.effect is not None and not (self.spec.idempotent and self._knows(key)):
             self.done[key] = None
             effect(self.spec.effect, key)
         return f"{self.spec.name} done"
+
+    def _knows(self, key: str) -> bool:
+        """Whether the work of a key is done already, or there is nothing that it could undo."""
+        return key in self.done or (self.undoes is not None and key not in self.undoes.done)
 
 
 def _note_error(work: asyncio.Task[Any]) -> None:

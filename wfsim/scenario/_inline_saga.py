@@ -82,10 +82,11 @@ class SagaSpec:
             saga.add_saga(inner, depends_on=step.depends_on, timeout=_seconds(step.timeout_ns))
             return
         flags: dict[str, Any] = dict(step.flags)
+        service = Service(self.name, step.forward)
         saga.add_step(
             step.name,
-            forward=Service(self.name, step.forward).call,
-            compensate=Service(self.name, step.compensate).call if step.compensate else None,
+            forward=service.call,
+            compensate=Service(self.name, step.compensate, service).call if step.compensate else None,
             retry=step.retry,
             compensate_retry=step.compensate_retry,
             timeout=_seconds(step.timeout_ns),

@@ -126,7 +126,8 @@ class Journey:
 
     async def _step(self, step: Step) -> None:
         context, log = self._context.at(step.name), self._log
-        if not self._is_open(step.name) or step.reads:
+        cut_off = self._is_open(step.name)  # an earlier life may have done it, whatever comes of this try
+        if not cut_off or step.reads:
             read = _records(step.reads, context)
             seen = {f"{claim.table.name}/{one}": claim.table.version(one) for claim, one in read}
             await log.write("begun", step.name, **({"seen": seen} if seen else {}))
@@ -138,7 +139,8 @@ class Journey:
         except CompletionStuck:
             raise
         except (Exception, CancelledError) as error:
-            await log.write("failed", step.name, error=in_words(error), in_doubt=tries.in_doubt)
+            told = {"error": in_words(error), "in_doubt": tries.in_doubt, "cut_off": cut_off}
+            await log.write("failed", step.name, **told)
             raise
         await log.write("done", step.name, value=value)
         if self._deadline is not None and not step.leaves_no_trace and not self._deadline.expired():
@@ -205,7 +207,7 @@ class Journey:
             return False
         failed = progress.failed.get(step.name)
         half_done = failed is not None and (
-            not step.atomic or (step.compensate_unknown and failed.get("in_doubt", False))
+            not step.atomic or (step.compensate_unknown and (failed["in_doubt"] or failed["cut_off"]))
         )
         return step.name in progress.done or half_done
 

@@ -132,7 +132,8 @@ class Participant:
 
     async def _forward(self, view: _View) -> None:
         step, name = self._step, self._step.name
-        if view.state == "":
+        cut_off = view.state == "begun"  # a crash left open whether it took effect
+        if not cut_off:
             await self._note(view, {"what": "begun"})
         context = self._context(view)
         args = (context,) if step.forward_takes_context else ()
@@ -140,7 +141,7 @@ class Participant:
         try:
             value = await tries.under(step.retry)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others must hear of it
-            half_done = not step.atomic or (step.compensate_unknown and tries.in_doubt)
+            half_done = not step.atomic or (step.compensate_unknown and (tries.in_doubt or cut_off))
             stood = [other for other in self._saga.steps if other.name in self._saga.befores[name]]
             if any(not other.leaves_no_trace for other in stood):
                 await self._say(view, "stuck", error=in_words(error), ahead=True)

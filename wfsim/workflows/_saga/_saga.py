@@ -55,8 +55,10 @@ class Saga:
 
     With a ``journal`` each step is written down before it begins and after it has ended. When its process
     has crashed, ``run`` with the same key, ``resume`` or ``recover`` carry the instance on: no step is forgotten,
-    and one that may have taken effect is tried again with the same idempotency key. ``key`` is a function
-    from the input to the name of the instance; without it a text or number given as input is the name.
+    and one that may have taken effect is tried again with the same idempotency key. If it then fails, that is
+    believed, for a service that had done the work of this key would say so; unless ``compensate_unknown`` is set.
+    ``key`` is a function from the input to the name of the instance; without it a text or number given as
+    input is the name.
 
     ``timeout`` limits the way forward: then the saga turns back, unless it is past the point where it can.
     ``recovery="forward"`` makes every step retriable: such a saga never turns back and compensates nothing.
