@@ -132,6 +132,11 @@ class Fate:
         return [one for one in happened if self.evidence.felt(one)] or happened
 
     @property
+    def was_there(self) -> bool:
+        """Whether there was anything to undo: it did its work, or the world felt its compensation."""
+        return self.took_effect or any(self.evidence.felt(one) for one in self.undoings)
+
+    @property
     def may_be_undone(self) -> bool:
         """Whether the history cannot tell if a compensation did its work."""
         return any(self.evidence.open(one) for one in self.undoings)
