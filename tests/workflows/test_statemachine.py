@@ -455,7 +455,7 @@ def test_a_failed_step_is_given_up_as_a_whole():
         session = machine.session()
         with pytest.raises(ConnectionError, match="down") as caught:
             await session.trigger("go")
-        first = (session.state, session.data["n"], session.internal)
+        first = (session.state, session.data["n"], list(session.internal))
         await session.trigger("go")
         return first, session.state, caught.value.__notes__
 

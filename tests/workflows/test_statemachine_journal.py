@@ -310,3 +310,22 @@ def test_a_script_goes_on_after_its_last_event():
         assert heard.count("x") <= 2
         assert heard.count("y") == 1
         assert hours * 3_600 <= outcome.duration_ns / 10**9 < hours * 3_600 + 200
+
+
+def test_a_timer_that_was_refused_is_spent():
+    """Its guard said no when it was due: after a crash it does not come again, though the guard would agree."""
+    journal = MemoryJournal()
+    machine = StateMachine("a", name="m", journal=journal)
+    answers = [False, True]
+    machine.add_transition("a", "late", after="1m", guard=lambda: answers.pop(0))
+
+    async def main():
+        first = machine.session(key="k")
+        await first.start()
+        await sleep(61)
+        second = machine.session(key="k")
+        await second.start()
+        await sleep(120)
+        return second.state, answers
+
+    assert simulate(main).result() == ("a", [True])
