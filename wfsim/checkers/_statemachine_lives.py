@@ -44,8 +44,10 @@ class Life:
     @property
     def states(self) -> list[str]:
         """The atomic states it was last in."""
-        made = self.of("transition")
-        return list(made[-1].data.get("to", ())) if made else []
+        made = self.of("transition", "resume")
+        if not made:
+            return []
+        return list(made[-1].data.get("in" if made[-1].kind == "resume" else "to", ()))
 
     def around(self, names: Iterable[str]) -> dict[str, None]:
         """Give states and all those that they are inside of."""
