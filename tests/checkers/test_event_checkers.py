@@ -213,6 +213,20 @@ def test_a_newcomer_beside_others_need_not_know_the_past():
     assert judge(checkers.subscribed_before_published, main, subscriber="old")
 
 
+def test_a_reader_that_wants_only_what_is_new_misses_nothing():
+    """Who begins at the end of a store is not asked for what was before; ``subscribed_before_published`` asks."""
+
+    async def main():
+        store = EventStore()
+        store.publish(Event("a"))
+        reader = store.subscribe(lambda _event: None, name="new", from_position=store.position)
+        store.publish(Event("a"))
+        await reader.caught_up()
+
+    assert judge(checkers.no_event_lost, main)
+    assert judge(checkers.subscribed_before_published, main).valid is False
+
+
 # -- once
 
 
@@ -339,6 +353,14 @@ def test_a_dead_letter_that_nobody_looks_after_is_found():
     )
     assert judge(checkers.no_dead_letters, main(listens=True, redrives=False))
     assert judge(checkers.no_dead_letters, main(listens=False, redrives=True))
+
+
+def test_a_dead_letter_that_was_handled_before_it_died_still_lies_there():
+    """Handled, but never acknowledged: somebody has to look at it all the same."""
+    main = one_subscriber(max_deliveries=2)
+    verdict = judge(checkers.no_dead_letters, main, lose_event(point="ack"))
+    assert verdict.valid is False
+    assert verdict.message.endswith("it was not acknowledged in time")
 
 
 # -- state and events

@@ -339,15 +339,57 @@ def test_a_slow_handler_outlives_its_visibility_timeout():
     assert play(main).value == [0.001, 3.001]
 
 
+def test_a_late_word_about_an_old_delivery_is_ignored():
+    """A handler that fails after its visibility timeout does not bring the event a third time."""
+
+    async def main():
+        bus, times = EventBus(visibility_timeout="3s"), []
+
+        async def slow(_event, delivery):
+            times.append(now())
+            await sleep(4 if delivery.attempt == 1 else 2.5)
+            if delivery.attempt == 1:
+                raise ConnectionError
+
+        bus.subscribe("a", slow, concurrency=2)
+        bus.publish(Event("a"))
+        await bus.drain()
+        return times
+
+    assert play(main).value == [0.001, 3.001]
+
+
+def test_each_delivery_has_a_visibility_timeout_of_its_own():
+    """Given back and sent again, an event is not taken back at the deadline of the delivery before."""
+
+    async def main():
+        bus, times = EventBus(visibility_timeout="10s", ack="manual"), []
+
+        async def forgetful(_event, delivery):
+            times.append(now())
+            if delivery.attempt == 1:
+                await delivery.nack(delay="5s")
+            elif delivery.attempt == 3:
+                await delivery.ack()
+
+        bus.subscribe("a", forgetful)
+        bus.publish(Event("a"))
+        await bus.drain()
+        return times
+
+    assert play(main).value == [0.001, 5.002, 15.002]
+
+
 def test_effectively_once_handles_an_id_once():
     """An event that was handled is not handled again, whoever publishes it again, and however late."""
 
     async def main():
         bus, ear = EventBus(delivery="effectively_once"), Ear(takes=1)
-        bus.subscribe("a", ear)
+        bus.subscribe("a", ear, concurrency=2)
         await bus.publish(Event("a", 1, id="x"))
         await bus.publish(Event("a", 1, id="x"))  # while the first is being handled
         await bus.drain()
+        assert now() < 5
         await bus.publish(Event("a", 1, id="x"))
         await bus.publish(Event("a", 2, id="y"))
         await bus.drain()
@@ -553,6 +595,21 @@ def test_a_full_queue_drops_the_oldest():
     run = flood("drop_oldest")
     assert run.value == ([4, 5], [], 0)
     assert len(run.history.where(kind="drop")) == 4
+
+
+def test_what_is_dropped_from_a_line_holds_nobody_up():
+    """With order per key the line goes on behind an event that was dropped in it, one at a time as ever."""
+
+    async def main():
+        bus, ear = EventBus(), Ear(takes=1)
+        bus.subscribe("a", ear, order="key", capacity=2, overflow="drop_oldest", concurrency=3)
+        for number in range(6):
+            await bus.publish(Event("a", number, key="k"))
+            await sleep(0.1)
+        await bus.drain()
+        return ear.payloads, ear.times
+
+    assert play(main).value == ([0, 4, 5], [0.001, 1.002, 2.003])
 
 
 def test_a_full_queue_drops_the_new():

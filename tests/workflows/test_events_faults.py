@@ -278,3 +278,19 @@ def test_effectively_once_is_only_as_atomic_as_the_handler():
     flow = shop(charge, delivery="effectively_once")
     run = simulate(flow, ORDER, faults=[crash("billing", on="handle", point="reply", count=1)])
     assert [name for name, _ in effects(run)] == ["charged", "charged"]
+
+
+def test_a_crash_that_ends_the_last_work_ends_the_wait():
+    """All is settled, a service still works on an old delivery, and crashes: then nothing is left to wait for."""
+
+    async def charge(_flow, event):
+        effect("charged", event.key)
+
+    flow = shop(charge, concurrency=2)
+    faults = [
+        delay("billing", "11s", on="handle", count=1),
+        crash("billing", point="ack", after="11s", count=1),
+    ]
+    run = simulate(flow, ORDER, faults=faults)
+    assert run.ok, run.error
+    assert [name for name, _ in effects(run)] == ["charged", "charged"]

@@ -318,6 +318,20 @@ def test_a_reader_gives_up_after_so_many_tries():
     assert play(main).value == ([(0, 0), (0, 0), (1, 1)], ["its handler failed: ValueError: no"])
 
 
+def test_a_reader_whose_reply_is_lost_handles_the_event_again():
+    """Its handler is an operation like any other: what fails after the effect is done again."""
+
+    async def main():
+        store, seen = EventStore(), []
+        reader = store.subscribe(lambda event: seen.append(event.payload), name="reader")
+        store.publish(Event("a", 1))
+        await sleep(1)
+        await reader.caught_up()
+        return seen
+
+    assert play(main, faults=[fail("reader", on="handle", point="reply", count=1)]).value == [1, 1]
+
+
 def test_wrong_readers_are_refused():
     """A durable reader needs a name; positions count from 0."""
     store = EventStore()
@@ -467,6 +481,24 @@ def test_an_outbox_survives_a_crash_at_every_write(nth):
     run = outbox_run(*skips, *strikes)
     assert sorted(run.value) == ["o0", "o1", "o2"]
     assert run.history.where(kind="process", name="crash")
+
+
+def test_an_outbox_remembers_what_it_has_published():
+    """Opened again it has nothing left to publish, and numbers on where it was."""
+
+    async def main():
+        disk, bus = Disk(), EventBus()
+        first = Outbox(MemoryJournal(disk))
+        await first.open()
+        await first.commit({"n": 1}, Event("a"), Event("b"))
+        before = [event.id for event in first.pending]
+        await first.flush(bus)
+        again = Outbox(MemoryJournal(disk))
+        await again.open()
+        await again.commit({"n": 2}, Event("c"))
+        return before, again.states, [event.id for event in again.pending]
+
+    assert play(main).value == (["outbox-1", "outbox-2"], [{"n": 1}, {"n": 2}], ["outbox-3"])
 
 
 def test_an_outbox_has_to_be_opened():

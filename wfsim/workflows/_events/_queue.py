@@ -35,6 +35,7 @@ class Message:
         "flying",
         "holder",
         "is_dropped",
+        "leads",
         "publisher",
         "settled",
         "started",
@@ -48,6 +49,7 @@ class Message:
         self.flying = False
         self.settled = False
         self.is_dropped = False
+        self.leads = False  # whether others of its key wait for it
         self.started = False  # whether a handler was ever called for it
         self.holder: Consumer | None = None
 
@@ -130,6 +132,7 @@ class Queue:
                     line.append(message)
                     return
                 self._lines[key] = deque()
+                message.leads = True
         self._ready.append(message)
         self.pump()
 
@@ -140,6 +143,7 @@ class Queue:
         while line:
             following = line.popleft()
             if not following.settled:
+                following.leads = True
                 self._ready.append(following)
                 return
         self._lines.pop(key, None)
@@ -251,7 +255,7 @@ class Queue:
         self._land(message)
         if not message.started and self._capacity is not None and not has_arrived:
             self._make_room(message)
-        if self._lines:
+        if message.leads:
             self._release(message)
         self.broker.settled()
         if self._ready:
