@@ -66,26 +66,25 @@ class Nemesis(Protocol):
         """Stop: no fault strikes from now on, whoever decides."""
 
 
+_MANY = 10_000
+
+
 class Watch:
     """Who decides at which place of one run: each place is looked up once."""
 
-    __slots__ = ("_deciders", "_described", "_nemesis", "of_calls")
+    __slots__ = ("_deciders", "_nemesis", "_told")
 
     def __init__(self, nemesis: Nemesis) -> None:
         self._nemesis = nemesis
         self._deciders: dict[tuple[str, ...], Decide | None] = {}
-        self.of_calls: dict[tuple[str, str, str], tuple[Decide | None, Decide | None]] = {}
-        self._described: dict[int, tuple[Fault, dict[str, Any]]] = {}
-
-    def of_call(self, who: tuple[str, str, str]) -> tuple[Decide | None, Decide | None]:
-        """Who decides before the call and before the reply of an operation (kind, design, name)."""
-        found = self.of_calls[who] = self.at("call", *who), self.at("reply", *who)
-        return found
+        self._told: dict[tuple[int, str, tuple[str, str, str]], tuple[Fault, dict[str, Any]]] = {}
 
     def at(self, point: str, kind: str, design: str, name: str) -> Decide | None:
         """Who decides at this place."""
         place = (point, kind, design, name)
         if place not in self._deciders:
+            if len(self._deciders) > _MANY:  # names made for one call each are not worth remembering
+                self._deciders.clear()
             self._deciders[place] = self._find(*place)
         return self._deciders[place]
 
@@ -101,11 +100,14 @@ class Watch:
 
         return ask
 
-    def describe(self, fault: Fault) -> dict[str, Any]:
-        """What a fault says of itself, made plain; it is asked once."""
-        known = self._described.get(id(fault))
+    def describe(self, fault: Fault, point: str, who: tuple[str, str, str]) -> dict[str, Any]:
+        """What the history is told of a fault that strikes here."""
+        known = self._told.get((id(fault), point, who))
         if known is None:
-            known = self._described[id(fault)] = (fault, plain_data(fault.describe()))
+            if len(self._told) > _MANY:
+                self._told.clear()
+            data = plain_data({"point": point, "on": who[0], "step": who[2], **fault.describe()})
+            known = self._told[id(fault), point, who] = (fault, data)
         return known[1]
 
 
@@ -121,10 +123,9 @@ def strike(
 
     One that only raises does so at once.
     """
-    kind, design, name = who
+    _, design, name = who
     now_ns, parent, entries = simulation.environment._now, PARENT.get(), simulation.recorder.entries
-    described = simulation.watch.describe(fault)  # type: ignore[union-attr]
-    data = {"point": point, "on": kind, "step": name, **described}
+    data = simulation.watch.describe(fault, point, who)  # type: ignore[union-attr]
     entries += ("event", now_ns, ("fault", design, fault.kind), process, attempt, parent, parent, data)
     index = len(entries) // WIDTH - 1
     error_at = getattr(fault, "error_at", None)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import copy_context
+from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from types import FunctionType, GeneratorType, MethodType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from wfsim.errors import ReplyLost
-from wfsim.history import WIDTH, describe_error, plain_data
+from wfsim.history import WIDTH, Plain, describe_error, plain_data
 from wfsim.kernel._ambient import current, process_name
 from wfsim.kernel._cause import PARENT, cause_of, mark
 from wfsim.kernel._faultpoint import strike
@@ -26,11 +27,18 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from wfsim.kernel._environment import Environment
+    from wfsim.kernel._faultpoint import Decide
     from wfsim.kernel._simulation import Simulation
 
-# Where an operation belongs: simulation, its clock and what it recorded, process, the enclosing operation, and
-# whether code that does not belong to that operation may follow at once.
-Where: TypeAlias = "tuple[Simulation, Environment, list[Any], str, int | None, bool]"
+# What is known of the steps of one name: the function last performed for them, whether it is a coroutine function,
+# and who decides on faults before its call and before its reply.
+Plan: TypeAlias = "tuple[Callable[..., Any], bool, Decide | None, Decide | None]"
+
+# Where an operation belongs: simulation, its clock, what it recorded and what it knows of steps, the process, the
+# enclosing operation, and whether code that does not belong to that operation may follow at once.
+Where: TypeAlias = (
+    "tuple[Simulation, Environment, list[Any], dict[tuple[str, str, str], Plan], str, int | None, bool]"
+)
 
 # After these nobody knows whether the effect happened; of a lost reply the nemesis knows that it did.
 _UNKNOWN = (asyncio.CancelledError, TimeoutError)
@@ -81,7 +89,7 @@ class span:  # noqa: N801  (used as a verb: `with span(...)`)
     where the outcome is not known: cancelled, timed out, or the reply lost.
     """
 
-    __slots__ = ("_attempt", "_before", "_begun", "_where", "_who", "cause", "data", "index")
+    __slots__ = ("_before", "_begun", "_where", "cause", "data", "index")
 
     def __init__(
         self,
@@ -93,9 +101,7 @@ class span:  # noqa: N801  (used as a verb: `with span(...)`)
         cause: int | None = None,
         data: Mapping[str, Any] | None = None,
     ) -> None:
-        self._who = (kind, design, name)
-        self._attempt = attempt
-        self._begun = (cause, data)
+        self._begun = ((kind, design, name), attempt, cause, data)
         self._where: Where | None = None
         self.index: int | None = None
         self.cause: int | None = None
@@ -104,13 +110,14 @@ class span:  # noqa: N801  (used as a verb: `with span(...)`)
     def __enter__(self) -> Self:
         simulation = current()
         if simulation is not None:
-            cause, data = self._begun
+            who, attempt, cause, data = self._begun
+            if data is not None and data.__class__ is not Plain:
+                data = plain_data(data)
             clock, entries, process = simulation.environment, simulation.recorder.entries, process_name()
             parent = self._before = PARENT.get()
             index = self.index = len(entries) // WIDTH
-            plain = plain_data(data) if data else None
-            entries += ("invoke", clock._now, self._who, process, self._attempt, parent, cause, plain)
-            self._where = (simulation, clock, entries, process, index, False)
+            entries += ("invoke", clock._now, who, process, attempt, parent, cause, data or None)
+            self._where = (simulation, clock, entries, simulation.plans, process, index, False)
             PARENT.set(index)
         return self
 
@@ -118,7 +125,7 @@ class span:  # noqa: N801  (used as a verb: `with span(...)`)
         where = self._where
         if where is None or isinstance(error, GeneratorExit):
             return
-        simulation, clock, entries, _, index, _ = where
+        simulation, clock, entries, _, _, index, _ = where
         PARENT.set(self._before)
         if error is None:
             plain = plain_data(self.data) if self.data else None
@@ -126,21 +133,16 @@ class span:  # noqa: N801  (used as a verb: `with span(...)`)
         else:
             _record_failure(simulation, index, error, self.cause, self.data)  # type: ignore[arg-type]
 
-    def perform(
-        self,
-        who: tuple[str, str, str],
-        fn: Callable[..., Any],
-        args: tuple[Any, ...] = (),
-        after_failure: AfterFailure | None = None,
-    ) -> Coroutine[Any, Any, Any]:
-        """Do what the function `perform` does, inside this span; `who` is the kind, the design and the name.
+    @property
+    def perform(self) -> Perform:
+        """What does what the function `perform` does, inside this span, where no other code runs meanwhile.
 
-        It is cheaper, since where it belongs is known. Between two such calls the span's own code must record
-        nothing by `event` or `effect`: what it recorded would seem to belong to the first.
+        It takes what is performed as a tuple of kind, design and name; then the function, a tuple of its
+        arguments, and `after_failure`. It is cheaper, since where it belongs is known; keep it if you call it
+        more than once. Between two such calls the span's own code must record nothing by `event` or `effect`:
+        what it recorded would seem to belong to the first.
         """
-        if self._where is None:
-            return _in_earnest(who, fn, args, 1, after_failure)
-        return _recorded(self._where, who, fn, args, 1, None, None, after_failure)
+        return _in_earnest if self._where is None else partial(_recorded, self._where)
 
 
 class AfterFailure(Protocol):
@@ -162,6 +164,19 @@ class AfterFailure(Protocol):
         """
 
 
+class Perform(Protocol):
+    """The function `perform` for those who know where they are; see `span.perform`."""
+
+    def __call__(
+        self,
+        who: tuple[str, str, str],
+        fn: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        after_failure: AfterFailure | None = None,
+        /,
+    ) -> Coroutine[Any, Any, Any]: ...
+
+
 def perform(
     kind: str,
     design: str,
@@ -181,34 +196,30 @@ def perform(
     """
     simulation = current()
     if simulation is None:
-        return _in_earnest((kind, design, name), fn, args, attempt, after_failure)
+        return _in_earnest((kind, design, name), fn, args, after_failure, attempt)
     plain = plain_data(data) if data else None
-    clock, entries = simulation.environment, simulation.recorder.entries
-    where = (simulation, clock, entries, process_name(), PARENT.get(), True)
-    return _recorded(where, (kind, design, name), fn, args, attempt, cause, plain, after_failure)
+    clock, entries, plans = simulation.environment, simulation.recorder.entries, simulation.plans
+    where = (simulation, clock, entries, plans, process_name(), PARENT.get(), True)
+    return _recorded(where, (kind, design, name), fn, args, after_failure, attempt, cause, plain)
 
 
 async def _recorded(  # noqa: C901  (see below)
     where: Where,
     who: tuple[str, str, str],
     fn: Callable[..., Any],
-    args: tuple[Any, ...],
-    attempt: int,
-    cause: int | None,
-    data: dict[str, Any] | None,
-    after_failure: AfterFailure | None,
+    args: tuple[Any, ...] = (),
+    after_failure: AfterFailure | None = None,
+    attempt: int = 1,
+    cause: int | None = None,
+    data: dict[str, Any] | None = None,
 ) -> Any:
     # One coroutine, with the recorder's and the call's own code in it: every step of every design passes
     # here, and is resumed through here each time it has waited.
-    simulation, clock, entries, process, parent, alone = where
-    watch = simulation.watch
-    before_call = before_reply = None
-    if watch is not None:
-        before_call, before_reply = watch.of_calls.get(who) or watch.of_call(who)
-    known = simulation.coroutine_functions
-    awaited = known.get(fn) if fn.__class__ is FunctionType else None
-    if awaited is None:
-        awaited = _is_async(fn, known)
+    simulation, clock, entries, plans, process, parent, alone = where
+    plan = plans.get(who)
+    if plan is None or plan[0] is not fn:
+        plan = _plan(simulation, who, fn)
+    _, awaited, before_call, before_reply = plan
     waited_ns = 0
     while True:
         index = len(entries) // WIDTH
@@ -238,6 +249,21 @@ async def _recorded(  # noqa: C901  (see below)
         attempt += 1
 
 
+def _plan(simulation: Simulation, who: tuple[str, str, str], fn: Callable[..., Any]) -> Plan:
+    """Look up what a step needs to know of its function and of the nemesis, and keep it for the next time."""
+    plans, watch = simulation.plans, simulation.watch
+    if len(plans) > _MANY:  # names made for one call each are not worth remembering
+        plans.clear()
+    plan = (
+        fn,
+        _is_async(fn, simulation.coroutine_functions),
+        None if watch is None else watch.at("call", *who),
+        None if watch is None else watch.at("reply", *who),
+    )
+    plans[who] = plan
+    return plan
+
+
 def _record_failure(
     simulation: Simulation,
     index: int,
@@ -264,9 +290,9 @@ def _record_failure(
 async def _in_earnest(
     who: tuple[str, str, str],
     fn: Callable[..., Any],
-    args: tuple[Any, ...],
-    attempt: int,
-    after_failure: AfterFailure | None,
+    args: tuple[Any, ...] = (),
+    after_failure: AfterFailure | None = None,
+    attempt: int = 1,
 ) -> Any:
     """Perform an operation outside of a simulation."""
     waited_ns = 0

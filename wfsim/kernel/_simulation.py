@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from wfsim.kernel._faultpoint import Nemesis
+    from wfsim.kernel._operation import Plan
     from wfsim.kernel._tasks import Driven
 
 _YEAR_NS = 365 * 86_400 * NS_PER_SECOND
@@ -122,6 +123,7 @@ class Simulation:
         self.bridge = Bridge(self)
         self._ambient = _ambient.Ambient(self)
         self.coroutine_functions: dict[Any, bool] = {}
+        self.plans: dict[tuple[str, str, str], Plan] = {}
         self._streams: dict[str, Stream] = {}
         self._debug = debug
         self._used = self.is_running = False

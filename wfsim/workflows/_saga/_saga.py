@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from wfsim.workflows._policy import Policy
     from wfsim.workflows._saga._locks import Claim
 
-_InRow = tuple[
-    str, tuple[str, str, str], "Callable[..., Any]", bool, "AfterFailure | None", Step
-]  # what a run needs of a step
+# What a run needs of a step: its name, how it is recorded, its function, whether that takes the context, its policy.
+_InRow = tuple[str, tuple[str, str, str], "Callable[..., Any]", bool, "AfterFailure | None"]
 Recovery = Literal["backward", "forward"]
 
 _RECOVERIES: Final = ("backward", "forward")
@@ -257,7 +256,7 @@ class Saga:
     def _in_row(self, step: Step) -> _InRow:
         after_failure = getattr(step.retry, "after_failure", None)
         who = ("forward", self.name, step.name)
-        return step.name, who, step.forward, step.forward_takes_context, after_failure, step
+        return step.name, who, step.forward, step.forward_takes_context, after_failure
 
     def _name(self, given: str | None, forward: Callable[..., Any] | None) -> str:
         taken = [step.name for step in self._steps]
@@ -301,19 +300,20 @@ class Saga:
             return await start(self, given, self.key_of(given, key), self.journal)
         # As most sagas run: here and in one coroutine, because of all that a saga does this is done most.
         results: dict[str, Any] = {}
-        done: list[Step] = []
         context = Context(given, results, self.name, None)
         with span("saga", self.name, self.name, data=self._described) as whole:
-            for name, who, forward, takes_context, after_failure, step in self._row:
+            perform = whole.perform
+            for name, who, forward, takes_context, after_failure in self._row:
                 context.step = name
                 try:
-                    results[name] = await whole.perform(
+                    results[name] = await perform(
                         who, forward, (context,) if takes_context else (), after_failure
                     )
                 except (Exception, asyncio.CancelledError) as error:
-                    await PlainRun(self, context, whole, done).turn_back(step, error)
+                    done = list(self._steps[: len(results)])
+                    failed = self._steps[len(results)]
+                    await PlainRun(self, context, whole, done).turn_back(failed, error)
                     raise
-                done.append(step)
         return results
 
     async def resume(self, key: object) -> dict[str, Any]:
