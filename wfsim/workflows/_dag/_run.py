@@ -1,4 +1,4 @@
-"""One run of a DAG: which task runs when, and what becomes of it.
+"""One run of a DAG: its tasks at work.
 
 Nobody stands by and waits for tasks to end: each, when it ends, tells the tasks after it, and starts those
 that can go. So a task costs one light task, and its end wakes nobody who has nothing to do.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import CancelledError
-from collections import deque
 from contextlib import nullcontext
 from contextvars import copy_context
 from functools import partial
@@ -17,10 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 from wfsim.errors import DesignError
 from wfsim.kernel import now, perform, spawn
 from wfsim.workflows._dag._choice import chosen_by, items_of
+from wfsim.workflows._dag._course import BEGUN, ENDED, Course
 from wfsim.workflows._dag._ledger import Ledger
 from wfsim.workflows._dag._result import Instance, Skipped
-from wfsim.workflows._dag._rules import decide
-from wfsim.workflows._dag._slots import Slots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,45 +29,24 @@ if TYPE_CHECKING:
     from wfsim.workflows._dag._resume import Kept
     from wfsim.workflows._dag._rules import State
 
-# What has become of a task so far.
-_OPEN: Final = 0  # it waits for others
-_BEGUN: Final = 1  # it is to run: it stands in line, or runs
-_ENDED: Final = 2
-
 _ANYWHERE: Final = nullcontext()
+_WORST_FIRST: Final[tuple[State, ...]] = ("failed", "cancelled", "success", "skipped")
 
 
-class Run:
+class Run(Course):
     """One run of a DAG. A *unit* is a call of a task: its number, or for a mapped task one number per item."""
 
     def __init__(self, plan: Plan, given: tuple[Any, ...], whole: span, kept: Kept | None) -> None:
-        self._plan = plan
-        self._options = options = plan.options
+        context = copy_context()
+        super().__init__(plan, Ledger(plan, whole, context))
+        self._context = context
         self._given = given
         self._perform = whole.perform
         self._kept = kept
-        self._context = copy_context()
-        self._ledger = Ledger(plan, whole, self._context)
-        self._states = self._ledger.states
-        self._values = self._ledger.values
-        self._phase = bytearray(len(plan.tasks))
-        self._missing = [len(ups) for ups in plan.ups]
-        self._tallies = plan.tallies()
-        self._guards = list(plan.guards)
-        self._scoped = list(plan.scoped)
-        self._needs = plan.needs() if options.cancel_unneeded else None
-        self._instances: dict[int, list[Instance | None]] = {}
         self._units: list[tuple[int, int, Any]] = []  # of the calls of mapped tasks: whose, which, the item
         self._running: dict[int, Any] = {}
         self._cancelled: dict[int, tuple[int | None, str | None]] = {}
         self._tried: set[int] = set()  # of the units that have to wait: those that are through; only asked
-        self._slots = Slots(options.max_parallel)
-        self._reports: deque[tuple[int, State, bool]] = deque()
-        self._left = len(plan.tasks)
-        self._busy = False
-        self._stopped = False
-        self._fatal: int | None = None  # the task whose failure stops the run
-        self._done: asyncio.Future[None] | None = None
 
     async def play(self) -> DAGResult:
         """Run to the end of the last task; raise the error that failed the run."""
@@ -108,106 +85,17 @@ class Run:
     def _keep(self, kept: Kept) -> None:
         """Take over from an earlier run what is not to be repeated."""
         for at, (state, value) in kept.tasks.items():
-            self._phase[at], self._states[at], self._values[at] = _ENDED, state, value
+            self._phase[at], self._states[at], self._values[at] = ENDED, state, value
             self._left -= 1
         for at, (state, value) in kept.tasks.items():
             each = kept.instances.get(at, ())
+            if each:
+                self._instances[at] = list(each)
             if state == "success" and self._plan.tasks[at].branch:
                 self._skip_all_but(at, chosen_by(self._plan, at, value))
             self._expect(at, len(each) - 1 if each else 0)
             states = [one.state for one in each] or [state]
             self._reports.extend((at, one, number == len(states)) for number, one in enumerate(states, 1))
-
-    # -- what the end of one task means for the others --
-
-    def _end(self, at: int, state: State) -> None:
-        self._phase[at] = _ENDED
-        self._states[at] = state
-        self._left -= 1
-        self._reports.append((at, state, True))
-
-    def _spread(self) -> None:
-        """Tell the tasks after each that has ended, and start what can go. It never runs inside itself."""
-        if self._busy:
-            return
-        self._busy = True
-        reports, watched = self._reports, self._plan.watched
-        serve, start = self._slots.serve, self._start_waiting
-        going = True
-        while going:
-            if self._fatal is not None and not self._stopped:
-                self._abandon(None, self._fatal)
-            while reports:
-                at, state, last = reports.popleft()
-                self._tell(at, state)
-                if last and at in watched:
-                    self._release(at, state)
-            going = serve(start)
-        self._busy = False
-        if not self._left and self._done is not None and not self._done.done():
-            self._done.set_result(None)
-
-    def _tell(self, at: int, state: State) -> None:
-        """Tell the tasks after one, most of which only count how many they still have to wait for."""
-        alone, missing = self._plan.counts_alone, self._missing
-        for down in self._plan.downs[at]:
-            if not alone[down]:
-                self._weigh(down, at, state)
-            elif state != "success":
-                self._forgo(down, "skipped" if state == "skipped" else "upstream_failed", at)
-            elif missing[down] > 1:
-                missing[down] -= 1
-            elif not self._phase[down]:
-                self._begin(down)
-
-    def _weigh(self, at: int, up: int, state: State) -> None:
-        if self._phase[at] == _OPEN:
-            self._tallies[at].count(state, is_setup=self._plan.is_setup[up])
-            self._consider(at, up)
-
-    def _consider(self, at: int, because: int) -> None:
-        """Let the trigger rule decide. What lives on a setup, and a teardown, may have to wait all the same."""
-        task = self._plan.tasks[at]
-        decision = decide(task.trigger_rule, self._tallies[at])
-        if decision == "run":
-            ready = not self._guards[at] and not self._scoped[at]
-            if ready and (task.over is None or self._phase[self._plan.number[str(task.over)]] == _ENDED):
-                self._begin(at)
-        elif decision != "wait":
-            self._forgo(at, decision, because)
-
-    def _release(self, at: int, state: State) -> None:
-        """Tell those that live on a setup which they do not depend on directly, and the teardowns after it."""
-        plan = self._plan
-        for down in plan.guarded.get(at, ()):
-            self._guards[down] -= 1
-            if self._phase[down] == _OPEN:
-                if state == "success":
-                    self._consider(down, at)
-                else:
-                    self._forgo(down, "skipped" if state == "skipped" else "upstream_failed", at)
-        for down in plan.in_scope_of.get(at, ()):
-            self._scoped[down] -= 1
-            if self._phase[down] == _OPEN:
-                self._consider(down, at)
-
-    def _forgo(self, at: int, state: State, because: int | None = None, reason: str | None = None) -> None:
-        """Do without a task."""
-        if self._phase[at] != _ENDED:
-            self._ledger.tell_skip(at, state, because, reason)
-            undecided = self._phase[at] == _OPEN
-            self._end(at, state)
-            if undecided:
-                self._no_longer_needs(at)
-
-    def _no_longer_needs(self, at: int) -> None:
-        """Note that a task is decided. What no undecided task needs any more is cancelled, if so wished."""
-        if self._needs is None or self._plan.tasks[at].is_teardown:
-            return
-        for up in self._plan.ups[at]:
-            self._needs[up] -= 1
-            if not self._needs[up] and not self._plan.is_setup[up] and not self._plan.tasks[up].is_teardown:
-                self._drop(up, None, "nothing needs it any more")
 
     def _drop(self, at: int, because: int | None, reason: str | None) -> None:
         """Cancel a task that runs, do without one that does not."""
@@ -225,20 +113,10 @@ class Run:
             # One that has not taken its first step never will, and nobody else would hear of it.
             task.add_done_callback(partial(self._reap, unit))
 
-    def _abandon(self, reason: str | None, because: int | None = None, *, everything: bool = False) -> None:
-        """Stop: cancel what runs and skip what does not; teardowns are spared unless it is everything."""
-        self._stopped = True
-        busy, self._busy = self._busy, True
-        for at, task in enumerate(self._plan.tasks):
-            if self._phase[at] != _ENDED and (everything or not task.is_teardown):
-                self._drop(at, because, reason)
-        self._busy = busy
-        self._spread()
-
     # -- starting --
 
     def _begin(self, at: int) -> None:
-        self._phase[at] = _BEGUN
+        self._phase[at] = BEGUN
         self._no_longer_needs(at)
         if self._plan.tasks[at].over is not None:
             self._expand(at)
@@ -252,7 +130,7 @@ class Run:
         plan = self._plan
         if unit >= len(plan.tasks):
             return self._start_call(unit)
-        if self._phase[unit] == _ENDED:
+        if self._phase[unit] == ENDED:
             return False
         work = self._once(unit) if plan.one_call[unit] else self._patiently(unit, (), has_slot=True)
         self._start(unit, work, plan.labels[unit])
@@ -296,12 +174,13 @@ class Run:
     def _call_each(self, at: int, items: Sequence[Any], kept: Sequence[Instance | None]) -> None:
         """Start the calls of a mapped task, save those that succeeded in the run that is resumed."""
         plan, name = self._plan, self._plan.names[at]
+        if len(kept) != len(items):  # it is another list
+            kept = [None] * len(items)
         done = [one for one in kept if one is not None]
         data = {"over": plan.tasks[at].over, "count": len(items)} | ({"kept": len(done)} if done else {})
         self._ledger.tell("expand", name, data=data)
         self._expect(at, len(items) - 1)
-        each: list[Instance | None] = list(kept) if len(kept) == len(items) else [None] * len(items)
-        self._instances[at] = each
+        self._instances[at] = each = list(kept)
         self._reports.extend((at, one.state, False) for one in each if one is not None)
         for number, item in enumerate(items):
             if each[number] is None:
@@ -450,11 +329,6 @@ class Run:
             self._end_instance(at, number, Instance(state))
         self._spread()
 
-    def _fail(self, at: int, name: str, error: BaseException) -> None:
-        self._ledger.note_error(at, name, error)
-        if self._options.fail_fast and not self._stopped and not self._plan.tasks[at].is_teardown:
-            self._fatal = at
-
     def _reap(self, unit: int, _task: object) -> None:
         """End a task that was cancelled before its first step."""
         if unit in self._running:
@@ -486,26 +360,6 @@ class Run:
         last = None not in each
         if last:
             states = [one.state for one in each if one is not None]
-            ranked: Sequence[State] = ("failed", "cancelled", "success", "skipped")
             self._values[at] = self._result_of(at)
-            self._end(at, next(state for state in ranked if state in states))
-            self._reports.pop()
+            self._note_end(at, next(state for state in _WORST_FIRST if state in states))
         self._reports.append((at, ended.state, last))
-
-    def _choose(self, at: int, value: Any) -> None:
-        """Let a branch have its way; it has failed if it chose what is not there to be chosen."""
-        try:
-            chosen = chosen_by(self._plan, at, value)
-        except DesignError as error:
-            self._fail(at, self._plan.names[at], error)
-            self._end(at, "failed")
-        else:
-            self._end(at, "success")
-            self._skip_all_but(at, chosen)
-
-    def _skip_all_but(self, at: int, chosen: dict[str, None]) -> None:
-        plan = self._plan
-        for down in plan.downs[at]:
-            spared = plan.names[down] in chosen or plan.tasks[down].is_teardown
-            if not spared and self._phase[down] == _OPEN:
-                self._forgo(down, "skipped", at, f"{plan.names[at]} did not choose it")
