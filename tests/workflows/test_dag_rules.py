@@ -256,6 +256,18 @@ def test_work_waits_for_a_setup_that_it_does_not_depend_on_directly():
     assert play(dag, faults=[fail("query")])[0].states["anyway"] == "success"
 
 
+def test_work_waits_until_its_setup_has_succeeded():
+    """Also if all that it depends on directly ended long before: it lives on what is being set up."""
+    dag = DAGWorkflow().add_task("create", run=waits(9))
+    dag.add_task("hurry", run=waits(1), depends_on=["create"], trigger_rule="always")
+    dag.add_task("work", run=waits(1), depends_on=["hurry"])
+    dag.add_task("eager", run=waits(1), depends_on=["hurry"], trigger_rule="one_success")
+    dag.add_task("delete", run=waits(1), depends_on=["work", "eager"], teardown_of=["create"])
+    _, history = play(dag)
+    starts = {op.name: op.time_ns / 1e9 for op in history.where(type="invoke", kind="task")}
+    assert starts == {"create": 0, "hurry": 0, "work": 9, "eager": 9, "delete": 10}
+
+
 def test_a_teardown_waits_for_all_that_lives_on_its_setup():
     """Also for tasks on the way that it does not depend on itself, as in Airflow."""
     dag = DAGWorkflow().add_task("create", run=waits(1))

@@ -9,6 +9,7 @@ import pytest
 from wfsim.kernel import Simulation, sleep
 from wfsim.resilience import Retry
 from wfsim.workflows import DAGWorkflow, Task
+from wfsim.workflows._dag._slots import Slots
 
 
 def waits(seconds=1.0, value=None, error=None, ended=None):
@@ -48,6 +49,15 @@ def test_fail_fast_stops_what_runs_and_what_waits():
     assert outcome.duration_ns == 1_000_000_000
     assert ended == [9]
     assert history[-1].data["cancelled"] == ["long"]
+
+
+def test_fail_fast_fails_the_run_though_its_leaves_are_only_skipped():
+    """The failure that stopped the run is its error, also if nothing after it failed."""
+    dag = DAGWorkflow([Task("bad", run=waits(1, error=OSError("disk")))], fail_fast=True)
+    dag.add_task("after", run=waits(1), depends_on=["bad"])
+    outcome, _ = play(dag.settle)
+    assert outcome.value.states == {"bad": "failed", "after": "skipped"}
+    assert str(outcome.value.error) == "disk"
 
 
 def test_fail_fast_spares_teardowns():
@@ -98,6 +108,38 @@ def test_what_nothing_needs_is_cancelled_if_so_wished():
         "late": "skipped",
         "first": "success",
     }
+
+
+def test_a_task_cancelled_before_its_first_step_gives_its_slot_back():
+    """Begun and no longer needed at one instant: its slot is there for others."""
+    dag = DAGWorkflow(max_parallel=2, cancel_unneeded=True)
+    dag.add_task("one", run=waits(1)).add_task("two", run=waits(1))
+    dag.add_task("slow", run=waits(99), depends_on=["one"])
+    dag.add_task("first", run=lambda *_: 0, depends_on=["two", "slow"], trigger_rule="one_success")
+    dag.add_task("left", run=waits(5), depends_on=["first"]).add_task(
+        "right", run=waits(5), depends_on=["first"]
+    )
+    outcome, _ = play(dag.run)
+    assert outcome.value.states["slow"] == "skipped"
+    assert outcome.duration_ns == 6_000_000_000
+
+
+def test_a_slot_given_to_who_is_cancelled_is_given_on():
+    """Whoever is called to a slot and cancelled at the same instant does not keep it."""
+
+    async def main():
+        slots = Slots(1)
+        await slots.take(0)
+        waiting = asyncio.ensure_future(slots.take(0))
+        await sleep(1)
+        slots.free += 1
+        assert slots.serve(lambda _unit: True)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        return slots.free
+
+    assert play(main)[0].value == 1
 
 
 def test_what_nothing_needs_runs_on_if_nobody_said_otherwise():

@@ -80,7 +80,3 @@ class Scopes:
     def after(self, name: str) -> dict[str, None]:
         """Give all tasks that come after one, the nearest first."""
         return reachable([name], self._down)
-
-    def teardowns_after(self, setup: str) -> tuple[str, ...]:
-        """Give the teardowns that depend on a setup."""
-        return tuple(one for one in self._down[setup] if one in self.teardowns)

@@ -119,13 +119,14 @@ class Ledger:
         if data:
             self._whole.data = data
 
-    def failure(self) -> BaseException | None:
+    def failure(self, fatal: int | None) -> BaseException | None:
         """Give the error that fails the run, with a note of what else did not happen; None if it succeeded.
 
-        The run fails if a leaf failed or could not run; its error is the first of those that led there.
+        The run fails if a leaf failed or could not run; its error is the first of those that led there. So it
+        does if a ``fatal`` failure stopped it, though all the leaves may have been skipped for that.
         """
         bad = [at for at in self._plan.leaves if self.states[at] not in {"success", "skipped"}]
-        if not bad:
+        if not bad and fatal is None:
             return None
         guilty = [self._roots[at] for at in bad if at in self._roots]
         first = next(name for name in self._errors if name in guilty or not guilty)

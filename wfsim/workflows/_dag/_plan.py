@@ -129,9 +129,8 @@ class Plan:
         return agent.wants is not None and passes_results(agent.wants, len(task.depends_on), part)
 
     def needs(self) -> list[int]:
-        """Give for each task how many wait for it; -1, which never gets to 0, if it is wanted for itself."""
-        counts = [sum(not self.tasks[down].is_teardown for down in downs) for downs in self.downs]
-        return [count or -1 for count in counts]
+        """Give for each task how many wait for it; what nobody waits for is wanted for itself."""
+        return [sum(not self.tasks[down].is_teardown for down in downs) for downs in self.downs]
 
 
 def _turned(guards: Mapping[str, Sequence[str]], number: Mapping[str, int]) -> dict[int, tuple[int, ...]]:

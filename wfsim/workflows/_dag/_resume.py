@@ -57,10 +57,9 @@ def _drawn_in(plan: Plan, again: Mapping[str, None]) -> dict[str, None]:
     scopes = plan.scopes
     found: dict[str, None] = {}
     for name in again:
-        found |= scopes.after(name)
+        found |= scopes.after(name)  # also the teardowns of a setup
         if not plan.tasks[plan.number[name]].is_teardown:
-            for setup in scopes.relevant_setups(name):
-                found |= dict.fromkeys((setup, *scopes.teardowns_after(setup)))
+            found |= dict.fromkeys(scopes.relevant_setups(name))
     return found
 
 

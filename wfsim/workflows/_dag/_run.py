@@ -62,7 +62,7 @@ class Run(Course):
         self._ledger.close(self._instances)
         if cancelled is not None:
             raise cancelled
-        failure = self._ledger.failure()
+        failure = self._ledger.failure(self._fatal)
         if failure is not None:
             raise failure
         return self._ledger.result
