@@ -1353,6 +1353,42 @@ class TestAsyncioInside:
         assert not loop._tasks
         assert seen == []
 
+    @pytest.mark.parametrize("who", ["thread", "process", "call"])
+    def test_a_loop_that_goes_round_and_round_starves_nobody(self, who) -> None:
+        """In a thread too: `while not done: await sleep(0)` gives others their turn at the same instant."""
+        done = []
+
+        async def spin():
+            if who == "thread":
+                start(done.append, True)
+            elif who == "process":
+                start_process("other", done.append, True)
+            else:
+                asyncio.get_running_loop().run_in_executor(None, done.append, True)
+            while not done:
+                await asyncio.sleep(0)
+            return now()
+
+        assert simulate(lambda: asyncio.run(spin())) == 0.0
+
+    def test_a_closed_loop_is_not_kept_until_the_run_ends(self) -> None:
+        """Code that runs a loop for each of its many steps does not pile them up."""
+        loops = []
+
+        async def step():
+            loops.append(weakref.ref(asyncio.get_running_loop()))
+            await asyncio.sleep(1)
+
+        def main():
+            for _ in range(5):
+                asyncio.run(step())
+                time.sleep(1)
+                start(time.sleep, 1).join()
+            gc.collect()
+            return [loop() for loop in loops]
+
+        assert simulate(main) == [None] * 5
+
     def test_run_coroutine_threadsafe(self) -> None:
         """A thread may hand a coroutine to a loop elsewhere and wait for its result."""
 

@@ -141,7 +141,6 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._unawaited: dict[LightTask, BaseException] = {}
         self._next_task_number = count(1).__next__
         self._next_future_number = count(1).__next__
-        self.came_to_nothing = False
         self.buried: list[Driven] = []  # tasks that have crashed
         self._on_signal: dict[tuple[Any, int], Handle] = {}  # by process and number
         self._awake = False
@@ -335,10 +334,15 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     # -- running
 
-    def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """See asyncio. After a run that came to nothing, that its tasks were cancelled is no news."""
-        if not (self.came_to_nothing and isinstance(context.get("exception"), asyncio.CancelledError)):
-            super().call_exception_handler(context)
+    def come_to_nothing(self) -> None:
+        """A run ends that came to nothing: that its tasks are cancelled now is no news."""
+        tell = self.call_exception_handler
+
+        def tell_news(context: dict[str, Any]) -> None:
+            if not isinstance(context.get("exception"), asyncio.CancelledError):
+                tell(context)
+
+        self.call_exception_handler = tell_news  # type: ignore[method-assign]
 
     def stop(self) -> None:
         """See asyncio."""
@@ -384,11 +388,20 @@ class VirtualLoop(base_events.BaseEventLoop):
                 self._awake = False
                 if self._stopping:
                     return
+                if own and self._others_want_a_turn():
+                    parker.park(self.environment._now)
                 while not own:
                     parker.park()
         finally:
             self._awake, self._home = False, None
             self._ready = deque(own)
+
+    def _others_want_a_turn(self) -> bool:
+        """Whether something else is due at this instant: a loop that goes round and round must not starve it."""
+        environment = self.environment
+        return environment._queue[0] <= environment._now or bool(
+            environment.runner and environment.runner._ready
+        )
 
     def _step(self, item: Any) -> None:
         if isinstance(item, Driven):
@@ -409,6 +422,8 @@ class VirtualLoop(base_events.BaseEventLoop):
             self.environment.forget(self)
             self._tasks.clear()
             self._on_signal.clear()
+            if self.simulation is not None and not self.buried and self in self.simulation.loops:
+                self.simulation.loops.remove(self)
         super().close()
 
     def detach(self, stopped: Environment) -> None:

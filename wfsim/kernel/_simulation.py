@@ -181,7 +181,7 @@ class Simulation:
 
     def _let_go(self) -> None:
         self._ambient.end()
-        for loop in self.loops:
+        for loop in list(self.loops):
             if loop.is_running():
                 abandon(loop)  # its thread is buried
         buried = [task for loop in self.loops for task in loop.buried]
@@ -221,7 +221,7 @@ class Simulation:
     def _come_to_nothing(self) -> None:
         self.recorder.mute()  # what the cancelled tasks do now is no part of the run
         for loop in self.loops:
-            loop.came_to_nothing = True
+            loop.come_to_nothing()
 
     def _clean_up(self, loop: VirtualLoop) -> BaseException | None:
         """What `asyncio.run` does at its end, in virtual time; an error in it never hides the run's own."""
@@ -235,7 +235,7 @@ class Simulation:
             pass  # a task that refuses to be cancelled: the run is over all the same
         finally:
             asyncio.set_event_loop(None)
-            for one in self.loops:
+            for one in list(self.loops):
                 if not one.is_running():
                     one.close()
         return trouble

@@ -98,7 +98,7 @@ class _Carrier(greenlet):
     """Carries one thread after the other: making a greenlet costs ten times as much as switching to one."""
 
     board: Switchboard
-    thread: SimThread
+    thread: Any
     locals: Locals
 
     def run(self) -> None:
@@ -109,6 +109,7 @@ class _Carrier(greenlet):
             if not thread.alive:  # it crashed while it ran, and has only now come to its end
                 board.vanish()
             board.end(thread)
+            self.thread = thread = None  # and with it go the function and what it was given
             self.parent.switch()  # type: ignore[union-attr]  # it is no main greenlet
 
 
@@ -327,6 +328,7 @@ class Switchboard:
         _set_running_loop(thread.running_loop)
         if thread.running_loop is not None:
             _watch_generators(thread.running_loop)
+            thread.running_loop = None
         if carrier.parent is not hub:
             carrier.parent = hub
         self.current = thread
