@@ -995,6 +995,21 @@ class TestConditions:
 
         assert simulate(main) == ([(0, 2.0), (1, 3.0)], 4.0)
 
+    def test_waiting_leaves_nothing_behind(self) -> None:
+        """A run that waits for signals a million times does not remember each of them."""
+
+        def main():
+            line, back = queue.Queue(), queue.Queue()
+            start(lambda: [back.put(line.get()) for _ in range(100)])
+            for number in range(100):
+                line.put(number)
+                back.get()
+            with contextlib.suppress(queue.Empty):
+                back.get(timeout=1)
+            return len(switchboard.here().locks)
+
+        assert simulate(main) < 5
+
     def test_a_barrier_breaks_at_its_timeout(self) -> None:
         """Barrier.wait(timeout) raises BrokenBarrierError at its time."""
 

@@ -91,11 +91,13 @@ def _wait_for(board: Switchboard, lock: Any, timeout: float) -> bool:
     if lock not in board.locks and _wait_outside(board, _take, lock):
         board.locks[lock] = board.current
         return True
-    if board.stand_in_line(lock, "Lock.acquire", board.deadline(timeout)):
-        return True
-    if board.locks.get(lock) is board.current:
-        del board.locks[lock]  # it waited for its own lock, as Condition does for a signal, and drops it
-    return False
+    # Who waits for its own lock waits for a signal, as Condition does, and then drops the lock: it must not be
+    # kept here, once for each wait.
+    is_signal = board.locks.get(lock) is board.current
+    taken = board.stand_in_line(lock, "Lock.acquire", board.deadline(timeout))
+    if is_signal and board.locks.get(lock) is board.current:
+        del board.locks[lock]
+    return taken
 
 
 def _release(self: Any) -> None:
