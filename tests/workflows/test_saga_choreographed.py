@@ -21,10 +21,10 @@ from wfsim.checkers import (
 )
 from wfsim.errors import CompensationStuck, CompletionStuck, DesignError, SagaFailed
 from wfsim.kernel import Simulation, current, effect, sleep, spawn, start_process
-from wfsim.nemesis import Rules, crash, fail
+from wfsim.nemesis import Rules, crash, delay, duplicate, fail, lose_event, reorder
 from wfsim.resilience import Retry
 from wfsim.storage import MemoryJournal
-from wfsim.workflows import ChoreographedSaga, LockTable, Saga
+from wfsim.workflows import ChoreographedSaga, EventBus, LockTable, Saga
 
 
 class Line:
@@ -277,6 +277,39 @@ def test_events_of_any_kind_and_groups_where_there_are_any():
     outcome = Simulation().run(ChoreographedSaga(row(Shop()), Grouping(), event=event).run, "order")
     assert outcome.name == "ok"
     assert "checkout.a: checkout.started" in groups
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    design=st.sampled_from(sorted(DESIGNS)),
+    failing=st.none() | st.sampled_from("abcd"),
+    trouble=st.lists(
+        st.sampled_from(
+            [
+                lose_event(probability=0.2),
+                duplicate(probability=0.3),
+                reorder(probability=0.3),
+                delay(by="200ms", point="deliver", on="*", probability=0.2),
+            ]
+        ),
+        max_size=3,
+    ),
+    seed=st.integers(0, 999),
+)
+def test_on_the_bus_of_this_library_with_its_troubles(design, failing, trouble, seed):
+    """Events that are lost on the way, doubled, late or out of order change nothing but the time it takes."""
+    faults = [*trouble, *([fail(failing, error=down)] if failing else [])]
+    simulation = Simulation(seed=seed, nemesis=Rules(faults))
+    saga = ChoreographedSaga(DESIGNS[design](Shop()), EventBus(delivery="at_least_once", max_deliveries=None))
+
+    async def main():
+        async with asyncio.timeout(3600):
+            return await saga.run("one", key=1)
+
+    outcome = simulation.run(main)
+    assert outcome.name == ("error" if failing else "ok"), outcome.error
+    assert not isinstance(outcome.error, TimeoutError)
+    judge(simulation.recorder.history(), "abcde" if design == "branches" else "abcd", ORDERS[design])
 
 
 def test_blocking_form():

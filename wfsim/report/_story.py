@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wfsim.report._line import Line, Tone
+from wfsim.report._saga_words import saga_starts
 from wfsim.report._tree import Tree, is_crash
 from wfsim.report._words import effects_of, ending, error_of, fact, with_attempt
 
@@ -42,7 +43,7 @@ def _lines(tree: Tree) -> Iterator[Line]:
         elif op.type != "invoke":
             yield _fact(tree, op)
         elif op.index in tree.opened:
-            yield _line(tree, op, f"{_title(tree, op)} starts", "starts")
+            yield _line(tree, op, f"{_title(tree, op)} {saga_starts(op)}", "starts")
         elif op.index not in tree.ended:
             yield _unended(tree, op)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wfsim.report._dag_words import dag_fact
 from wfsim.report._machine_words import guard_says, machine_fact
+from wfsim.report._saga_words import saga_fact, saga_place
 from wfsim.units import format_duration
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def fact(op: Op, fault: Op | None = None) -> str:
         words.format_map(_Known({"name": op.name, **op.data}))
         or machine_fact(op)
         or dag_fact(op)
+        or saga_fact(op)
         or f"{subject(op)}{_details(op)}"
     )
 
@@ -155,6 +157,8 @@ def _place_of(fault: Op) -> str:
         return f" on the acknowledgement of {fault.data['topic']} by {fault.data['step']}"
     if "topic" in fault.data:
         return f" on {fault.data['topic']} to {fault.data['step']}"
+    if saga_place(fault):
+        return saga_place(fault)
     place = fault.data.get("step") or fault.data.get("point")
     return f" at {place}" if place else ""
 

@@ -12,7 +12,7 @@ from wfsim.workflows._naming import did_you_mean
 from wfsim.workflows._saga._context import Context
 from wfsim.workflows._saga._participant import OVER, Participant
 from wfsim.workflows._saga._saga import Saga
-from wfsim.workflows._saga._wire import Bus, SagaEvent, Wire
+from wfsim.workflows._saga._wire import Bus, Wire, keyed_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ class ChoreographedSaga:
 
     ::
 
-        checkout = ChoreographedSaga(saga, bus, event=Event)
+        checkout = ChoreographedSaga(saga, EventBus())
         await checkout.run(order, key="order-1")
 
     A participant does its step when it hears that those before it are done, and tells the others
@@ -33,17 +33,18 @@ class ChoreographedSaga:
     compensates as soon as all that came after it is undone, and tells that ("saga.step.undone"). So the
     order of compensation is the reversed order of the steps, though nobody gives orders.
 
-    ``bus`` is any object with ``subscribe(topic, handler)`` and ``publish(event)``; ``event(topic, payload)`` makes an
-    event as the bus wants it, whose ``payload`` (or ``data``) is a dict. Participants cope with events that come
-    twice. They remember in the saga's journal, if it has one; then a participant that has crashed goes
-    on when it is served again and its event is delivered once more.
+    ``bus`` is an :class:`EventBus`, or any object with ``subscribe(topic, handler)`` and ``publish(event)``. For
+    another kind of bus ``event(topic, payload)`` makes an event as it wants it, whose ``payload`` (or ``data``) is
+    a dict. Participants cope with events that come twice, late or out of order; one that never comes is waited
+    for, so choose a bus that delivers. They remember in the saga's journal, if it has one; then a participant that
+    has crashed goes on when it is served again and its event is delivered once more.
 
     The history shows the same operations as those of the orchestrated saga, so the same checkers judge it.
     Raise DesignError for what has no meaning without an orchestrator.
     """
 
     def __init__(
-        self, saga: Saga, bus: Bus, *, event: Callable[[str, dict[str, Any]], Any] = SagaEvent
+        self, saga: Saga, bus: Bus, *, event: Callable[[str, dict[str, Any]], Any] = keyed_event
     ) -> None:
         self._saga = _checked(saga)
         self.name = saga.name

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from wfsim.workflows._events import Event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -21,12 +22,9 @@ class Bus(Protocol):
         """Tell an event to those who subscribed to its topic; what is returned is awaited if it can be."""
 
 
-@dataclass(frozen=True, slots=True)
-class SagaEvent:
-    """The event that a choreographed saga publishes if it is given no other kind."""
-
-    topic: str
-    payload: Mapping[str, Any]
+def keyed_event(topic: str, payload: dict[str, Any]) -> Event:
+    """Make the event of this library's own bus; events of one instance have one key, so they can keep order."""
+    return Event(topic, payload, key=str(payload["key"]))
 
 
 class Wire:
