@@ -34,13 +34,16 @@ if TYPE_CHECKING:
         reorder,
     )
     from wfsim.resilience import Retry
+    from wfsim.storage import MemoryJournal, SQLiteJournal
     from wfsim.workflows import (
         Agent,
+        ChoreographedSaga,
         Choreography,
         DAGWorkflow,
         Event,
         EventBus,
         EventStore,
+        LockTable,
         Outbox,
         Saga,
         Service,
@@ -70,13 +73,16 @@ _ROOMS = {
         "reorder",
     ),
     "resilience": ("Retry",),
+    "storage": ("MemoryJournal", "SQLiteJournal"),
     "workflows": (
         "Agent",
+        "ChoreographedSaga",
         "Choreography",
         "DAGWorkflow",
         "Event",
         "EventBus",
         "EventStore",
+        "LockTable",
         "Outbox",
         "Saga",
         "Service",
@@ -89,6 +95,7 @@ _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "Agent",
+    "ChoreographedSaga",
     "Choreography",
     "DAGWorkflow",
     "Event",
@@ -96,10 +103,13 @@ __all__ = [
     "EventStore",
     "Experiment",
     "History",
+    "LockTable",
+    "MemoryJournal",
     "Op",
     "Outbox",
     "Retry",
     "Run",
+    "SQLiteJournal",
     "Saga",
     "Service",
     "Skip",
