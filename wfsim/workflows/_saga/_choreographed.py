@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import CompensationStuck, CompletionStuck, DesignError, SagaFailed
-from wfsim.kernel import span
+from wfsim.kernel import current, span, start_process
 from wfsim.workflows._execute import execute
 from wfsim.workflows._naming import did_you_mean
 from wfsim.workflows._saga._context import Context
+from wfsim.workflows._saga._options import seconds
 from wfsim.workflows._saga._participant import OVER, Participant
 from wfsim.workflows._saga._saga import Saga
 from wfsim.workflows._saga._wire import Bus, Wire, keyed_event
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from wfsim.kernel import Nemesis
+    from wfsim.units import Duration
 
 
 class ChoreographedSaga:
@@ -44,7 +47,12 @@ class ChoreographedSaga:
     """
 
     def __init__(
-        self, saga: Saga, bus: Bus, *, event: Callable[[str, dict[str, Any]], Any] = keyed_event
+        self,
+        saga: Saga,
+        bus: Bus,
+        *,
+        event: Callable[[str, dict[str, Any]], Any] = keyed_event,
+        restart_after: Duration | None = None,
     ) -> None:
         self._saga = _checked(saga)
         self.name = saga.name
@@ -56,9 +64,11 @@ class ChoreographedSaga:
         if not callable(event):
             raise DesignError(f"event of choreographed saga {saga.name!r} must make an event: event=Event")
         self._wire = Wire(saga.name, bus, event)
-        self._served: dict[str, Participant] = {}
+        self._restart_after_s = seconds(f"restart_after of choreographed saga {saga.name!r}", restart_after)
+        self._served: dict[str, None] = {}
         self._watches: dict[str, _Watch] = {}
-        self._is_listening = False
+        self._gates: list[asyncio.Event] = []
+        self._place: Any = None
 
     @property
     def steps(self) -> tuple[Any, ...]:
@@ -68,16 +78,44 @@ class ChoreographedSaga:
     def serve(self, *names: str) -> None:
         """Let these participants (all, if none is named) listen from now on, in the process that calls this.
 
-        ``run`` serves those that nobody serves yet. A process that was restarted serves its own again.
+        ``run`` serves those that nobody serves yet: in a simulation each in a process of its own, named as
+        ``order.charge``, which a fault can crash; it starts again after ``restart_after`` (None: never).
+        A process of yours that was restarted serves its own again.
         """
+        self._arrive()
         known = [step.name for step in self._saga.steps]
         for name in names or known:
             if name not in known:
                 raise DesignError(
                     f"saga {self.name!r} has no participant {name!r}{did_you_mean(name, known)}"
                 )
-            self._served[name] = participant = Participant(self._saga, self._saga.step(name), self._wire)
-            participant.subscribe()
+            self._served[name] = None
+            Participant(self._saga, self._saga.step(name), self._wire).subscribe()
+
+    def _arrive(self) -> None:
+        """In another simulation, or out of one, nobody listens yet."""
+        if self._place is not current():
+            self._place = current()
+            self._served.clear()
+            self._gates = []
+
+    async def _populate(self) -> None:
+        """See to it that every participant listens, and somebody who hears how instances end."""
+        self._arrive()
+        missing = [step.name for step in self._saga.steps if step.name not in self._served]
+        roles: dict[str, Callable[[], None]] = {name: partial(self.serve, name) for name in missing}
+        if "" not in self._served:
+            roles[""] = self._listen
+        self._served |= dict.fromkeys(roles)
+        for name, listen in roles.items():
+            if current() is None:
+                listen()
+            else:
+                self._gates.append(asyncio.Event())
+                title = f"{self.name}.{name}" if name else f"{self.name} (outcomes)"
+                start_process(title, _keep, listen, self._gates[-1], restart_after=self._restart_after_s)
+        for gate in self._gates:
+            await gate.wait()
 
     async def run(self, given: Any = None, /, *, key: object = None) -> dict[str, Any]:
         """Start an instance and wait until its participants have brought it to an end.
@@ -87,10 +125,7 @@ class ChoreographedSaga:
         """
         name = self._saga.key_of(given, key)
         context = Context(given, {}, self.name, name)
-        self._listen()
-        missing = [step.name for step in self._saga.steps if step.name not in self._served]
-        if missing:
-            self.serve(*missing)
+        await self._populate()
         data = {**self._saga.data, "key": context.key, "choreographed": True}
         watch = self._watches[context.key] = _Watch(self._saga)
         try:
@@ -114,9 +149,6 @@ class ChoreographedSaga:
 
     def _listen(self) -> None:
         """Hear of every step how it ended, for those who wait for an instance."""
-        if self._is_listening:
-            return
-        self._is_listening = True
         for step in self._saga.steps:
             for of in ("done", *OVER):
                 self._wire.hear("", of, step.name, self._noting(of, step.name))
@@ -131,6 +163,13 @@ class ChoreographedSaga:
 
     def __repr__(self) -> str:
         return f"<ChoreographedSaga {self.name!r}: {', '.join(step.name for step in self._saga.steps)}>"
+
+
+async def _keep(listen: Callable[[], None], ready: asyncio.Event) -> None:
+    """Listen, and go on until a crash: a process that has come to its end could not crash."""
+    listen()
+    ready.set()
+    await asyncio.Event().wait()
 
 
 class _Watch:

@@ -62,10 +62,8 @@ class Participant:
         self._wire = wire
         self._views: dict[str, _View] = {}
         self._lines: dict[str, asyncio.Lock] = {}
-        # Further ones than the nearest add nothing: they come before those.
-        near = [name for name in step.after if not any(name in saga.befores[other] for other in step.after)]
-        self._before = near or [""]
-        self._after = [one.name for one in saga.steps if step.name in one.after]
+        self._before = _nearest(saga, step) or [""]
+        self._after = [one.name for one in saga.steps if step.name in _nearest(saga, one)]
 
     def subscribe(self) -> None:
         """Listen: for what comes before, for any failure, and for what comes after to be undone."""
@@ -222,3 +220,8 @@ class Participant:
         view.apply(record)
         if self._journal is not None:
             await self._journal.append(self._file(view.key), record)
+
+
+def _nearest(saga: Saga, step: Step) -> list[str]:
+    """Give the steps right before a step; those further off come before these, and add nothing."""
+    return [name for name in step.after if not any(name in saga.befores[other] for other in step.after)]

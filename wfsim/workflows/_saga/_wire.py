@@ -53,8 +53,7 @@ class Wire:
         async def handle(event: Any) -> None:
             await handler(payload_of(event))
 
-        group = f"{self._saga}.{who}: {self._topic(what, step)}"
-        options = {"group": group} if self._knows_groups and who else {}
+        options = {"group": f"{self._saga}.{who}"} if self._knows_groups and who else {}
         self._bus.subscribe(self._topic(what, step), handle, **options)
 
     def _topic(self, what: str, step: str) -> str:
