@@ -188,6 +188,22 @@ def test_a_decider_that_was_given_heals_too():
     assert [decide(1, "main", 0) for decide in deciders] == [None, None]
 
 
+def test_chance_that_is_drawn_ahead_changes_nothing():
+    """A rule strikes at those passes at which its stream's draws, one a pass, lie below the probability."""
+
+    def strikes_and_counts():
+        rules = Rules([fail("charge", probability=0.03)])
+        decide = rules.decider("call", "forward", "checkout", "charge")
+        return [decide(1, "main", 0) is not None for _ in range(500)], rules.matched, rules.struck
+
+    simulation = Simulation(seed=5)
+    struck, matched, counted = simulation.run(strikes_and_counts).value
+    stream = Simulation(seed=5).stream("nemesis/0")
+    expected = [stream.random() < 0.03 for _ in range(500)]
+    assert struck == expected
+    assert (matched, counted) == ((500,), (sum(expected),))
+
+
 # -- rules are data --
 
 distributions = st.one_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from wfsim.errors import DesignError
 from wfsim.kernel import current
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from wfsim.kernel import Decide, FaultPoint
     from wfsim.nemesis._rule import EventPlace, RuleFault
+
+
+_AHEAD: Final = 64
 
 
 class Rules:
@@ -53,7 +56,7 @@ class Rules:
     def heal(self) -> None:
         """Strike no more: from here on the system gets the chance to settle."""
         for one in self._armed:
-            one.healed = one.is_bounded = True
+            one.heal()
 
     @property
     def matched(self) -> tuple[int, ...]:
@@ -86,7 +89,7 @@ def _in_order(armed: list[_Armed]) -> Decide | None:
             fault = one.decide(attempt, process, time_ns)
             if fault is not None:
                 for other in armed[number + 1 :]:
-                    other.matched += other.rule.fits_process(process)
+                    other.passed += other.rule.fits_process(process)
                 return fault
         return None
 
@@ -97,46 +100,84 @@ class _Armed:
     """A rule in a run, and what it has done so far."""
 
     __slots__ = (
+        "_calm",
         "_fault",
+        "_healed",
+        "_is_bounded",
         "_name",
         "_probability",
         "_random",
-        "healed",
-        "is_bounded",
-        "matched",
+        "_strikes_next",
+        "passed",
         "rule",
         "struck",
     )
 
     def __init__(self, rule: Rule, index: int) -> None:
         self.rule = rule
-        self.matched = 0
+        self.passed = 0
         self.struck = 0
-        self.healed = False
+        self._healed = False
         self._fault = rule.fault
         limits = (rule.attempt, rule.after, rule.before, rule.count, rule.process)
-        self.is_bounded = any(limit is not None for limit in limits)
+        self._is_bounded = any(limit is not None for limit in limits)
         self._probability = rule.probability
         self._name = f"nemesis/{index}"
         self._random: Callable[[], float] | None = self._first_draw if rule.probability < 1 else None
+        # Chance is drawn ahead: so many more times the rule lets pass, already counted, and then it may strike.
+        self._calm = 0
+        self._strikes_next = False
+
+    @property
+    def matched(self) -> int:
+        """How many fault points it spoke of."""
+        return self.passed - self._calm
+
+    def heal(self) -> None:
+        """Strike no more."""
+        self.passed, self._calm = self.matched, 0
+        self._healed = self._is_bounded = True
 
     def decide(self, attempt: int, process: str, time_ns: int, /) -> RuleFault | None:
         """Give the fault if the rule, which fits the place, strikes there this time."""
-        if self.is_bounded:
+        if self._calm:
+            self._calm -= 1
+            return None
+        if self._is_bounded:
             if not self._is_due(attempt, process, time_ns):
                 return None
         else:
-            self.matched += 1
-        if self._random is not None and self._random() >= self._probability:
+            self.passed += 1
+        if self._random is not None and not self._has_luck(self._random):
             return None
         self.struck += 1
         return self._fault
 
+    def _has_luck(self, random: Callable[[], float]) -> bool:
+        if self._strikes_next:
+            self._strikes_next = False
+            return True
+        if random() < self._probability:
+            return True
+        if not self._is_bounded:  # every pass is a draw, so the next ones can be drawn now
+            self._draw_ahead(self._random or random)
+        return False
+
+    def _draw_ahead(self, random: Callable[[], float]) -> None:
+        calm, probability = 0, self._probability
+        while calm < _AHEAD and not self._strikes_next:
+            if random() < probability:
+                self._strikes_next = True
+            else:
+                calm += 1
+        self._calm = calm
+        self.passed += calm
+
     def _is_due(self, attempt: int, process: str, time_ns: int) -> bool:
         rule = self.rule
-        if self.healed or not rule.fits_process(process):
+        if self._healed or not rule.fits_process(process):
             return False
-        self.matched += 1
+        self.passed += 1
         attempts = (rule.attempt,) if isinstance(rule.attempt, int) else rule.attempt
         after_ns, before_ns = rule.window_ns
         return (

@@ -300,19 +300,21 @@ class Saga:
             return await start(self, given, self.key_of(given, key), self.journal)
         # As most sagas run: here and in one coroutine, because of all that a saga does this is done most.
         results: dict[str, Any] = {}
-        context = Context(given, results, self.name, None)
+        context: Context | None = None
         with span("saga", self.name, self.name, data=self._described) as whole:
             perform = whole.perform
             for name, who, forward, takes_context, after_failure in self._row:
-                context.step = name
+                args: tuple[Any, ...] = ()
+                if takes_context:
+                    context = context or Context(given, results, self.name, None)
+                    context.step = name
+                    args = (context,)
                 try:
-                    results[name] = await perform(
-                        who, forward, (context,) if takes_context else (), after_failure
-                    )
+                    results[name] = await perform(who, forward, args, after_failure)
                 except (Exception, asyncio.CancelledError) as error:
-                    done = list(self._steps[: len(results)])
-                    failed = self._steps[len(results)]
-                    await PlainRun(self, context, whole, done).turn_back(failed, error)
+                    context = context or Context(given, results, self.name, None)
+                    done, failed = self._steps[: len(results)], self._steps[len(results)]
+                    await PlainRun(self, context, whole, list(done)).turn_back(failed, error)
                     raise
         return results
 
