@@ -163,6 +163,20 @@ def test_a_retry_does_not_lock_twice():
     assert [op.name for op in taken] == ["r", "x"]
 
 
+def test_a_saga_does_not_wait_for_itself():
+    """Two steps may lock one record, and a crash may cut the first one off: it is the same holder."""
+    table = LockTable()
+    saga = Saga("s", journal=MemoryJournal())
+    for name in "ab":
+        saga.add_step(name, forward=lambda: sleep(1), compensate=lambda: None, locks=table.lock("r"))
+
+    async def main():
+        await start_process("worker", saga.run, "k", restart_after=1)
+
+    assert Simulation(nemesis=Rules([crash("a", count=1)])).run(main).name == "ok"
+    assert table.held == {}
+
+
 def test_a_lock_outlives_the_crash_of_its_holder():
     """Nobody gets at a record while its saga is half done; the resumed saga holds it still, then gives it back."""
     table, log = LockTable("rooms"), []

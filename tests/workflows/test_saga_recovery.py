@@ -17,8 +17,8 @@ from wfsim.checkers import (
     retried_as_policy,
 )
 from wfsim.errors import CompletionStuck, DesignError, SagaFailed
-from wfsim.kernel import Simulation, sleep
-from wfsim.nemesis import Rules, delay, fail, hang, lose_reply
+from wfsim.kernel import Simulation, sleep, start_process
+from wfsim.nemesis import Rules, crash, delay, fail, hang, lose_reply
 from wfsim.resilience import Retry
 from wfsim.storage import MemoryJournal
 from wfsim.workflows import Saga
@@ -364,9 +364,10 @@ def test_past_the_pivot_time_no_longer_counts():
     saga.add_step("a", forward=world.does("a"), compensate=world.does("una"))
     saga.add_step("p", forward=world.does("p"), pivot=True)
     saga.add_step("c", forward=world.does("c"), retriable=True)
-    outcome, _ = play(saga, faults=[delay("c", "1h")])
+    outcome, history = play(saga, faults=[delay("c", "1h")])
     assert outcome.name == "ok"
     assert world.log == ["a", "p", "c"]
+    assert history.where(kind="forward", type="info") == ()  # nothing was cut off on the way
 
 
 def test_a_limit_that_ends_as_the_pivot_does_is_no_limit():
@@ -422,6 +423,16 @@ def test_a_branch_that_runs_is_not_cut_off():
     _, history = play(diamond(world), faults=[fail("flight", error=down)])
     assert world.log == ["plan", "hotel", "unhotel", "unplan"]
     assert compensated_exactly_once(history).valid is True
+
+
+def test_after_a_failure_nothing_more_is_begun():
+    """What waits for a branch that still runs is not begun when another branch has failed meanwhile."""
+    world = World()
+    saga = Saga("s").add_step("fast", forward=world.does("fast", 1), compensate=world.does("unfast"))
+    saga.add_step("slow", forward=world.does("slow", 5), compensate=world.does("unslow"), depends_on=[])
+    saga.add_step("next", forward=world.does("next"), compensate=world.does("unnext"), depends_on=["slow"])
+    play(saga, faults=[fail("fast", error=down)])
+    assert world.log == ["slow", "unslow"]
 
 
 def test_two_branches_that_fail_are_both_told():
@@ -622,6 +633,72 @@ def test_a_completed_saga_without_a_journal_is_undone_from_its_results():
     assert seen == [(7, "s/k/a/compensate")]
 
 
+def carried_on(saga, *faults):
+    """Run an instance in a process that crashes and comes back."""
+
+    async def main():
+        return await start_process("worker", saga.run, "k", restart_after=1)
+
+    simulation = Simulation(nemesis=Rules(faults))
+    return simulation.run(main), simulation.recorder.history()
+
+
+def test_a_known_failure_is_not_tried_again():
+    """A crash between a failure and the turn: the next life turns back at once, and writes so once."""
+    world, journal = World(), MemoryJournal()
+    saga = Saga("s", journal=journal)
+    saga.add_step("a", forward=world.does("a"), compensate=world.does("una"))
+    saga.add_step("b", forward=world.does("b"))
+    faults = [fail("b", count=1), crash("b", point="journal", on="turned", count=1)]
+    faults.append(crash("a", on="compensate", count=1))
+    outcome, history = carried_on(saga, *faults)
+    assert isinstance(outcome.error, SagaFailed)
+    assert world.log == ["a", "una"]
+    assert len(history.where(kind="forward", name="b", type="invoke")) == 1
+    records = [record["what"] for record in asyncio.run(journal.read("s/k"))]
+    assert records == [
+        *("started", "begun", "done", "begun", "failed"),
+        *("turned", "compensating", "compensated", "undone"),
+    ]
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_a_step_that_a_crash_cut_off_and_that_then_fails(unknown):
+    """Its answer is believed, for its key is the same; unless the step says that such an answer proves nothing."""
+    world = World()
+    saga = Saga("s", journal=MemoryJournal())
+    saga.add_step("a", forward=world.does("a"), compensate=world.does("una"), compensate_unknown=unknown)
+    saga.add_step("b", forward=world.does("b"))
+    outcome, history = carried_on(
+        saga, crash("a", point="reply", count=1), fail("a", after="1500ms", error=down)
+    )
+    assert type(outcome.error) is ConnectionError
+    assert world.log == (["a", "una"] if unknown else ["a"])
+    assert compensated_exactly_once(history).valid is unknown
+
+
+def test_undoing_as_a_whole_is_carried_on_too():
+    """A crash while a completed instance is undone: the next life goes on undoing it."""
+    world = World()
+    saga = Saga("s", journal=MemoryJournal())
+    for name in "ab":
+        saga.add_step(name, forward=world.does(name), compensate=world.does(f"un{name}"))
+
+    async def undo():
+        await saga.compensate(key="k")
+
+    async def main():
+        await saga.run("k")
+        process = start_process("worker", undo)
+        await sleep(1.5)
+        process.crash()
+        await saga.resume("k")
+
+    simulation = Simulation()
+    assert isinstance(simulation.run(main).error, SagaFailed)
+    assert world.log == ["a", "b", "unb", "una"]
+
+
 def test_recover_carries_on_all_that_is_open():
     """After a crash of the machine one call ends every instance that had not ended."""
     world = World()
@@ -630,8 +707,6 @@ def test_recover_carries_on_all_that_is_open():
     saga.add_step("b", forward=world.does("b"))
 
     async def main():
-        from wfsim.kernel import start_process
-
         async def worker():
             await asyncio.gather(saga.run("k1"), saga.run("k2"))
 

@@ -60,9 +60,6 @@ async def undo(
         )
     reason = error if error is not None else SagaFailed(saga.name, "", "compensated after it had completed")
     with span("saga", saga.name, saga.name, data=_data(saga, context, back=True)) as whole:
-        if progress.ended == "undone":
-            whole.data = {"told_again": True}
-            return
         await Journey(saga, context, log, whole).turn_back(reason)
 
 
