@@ -21,7 +21,7 @@ from wfsim.checkers import (
 )
 from wfsim.errors import CompensationStuck, CompletionStuck, DesignError, SagaFailed
 from wfsim.kernel import Simulation, current, effect, sleep, spawn, start_process
-from wfsim.nemesis import Rules, crash, delay, duplicate, fail, lose_event, reorder
+from wfsim.nemesis import Crash, Fail, Rules, crash, delay, duplicate, fail, lose_event, reorder
 from wfsim.resilience import Retry
 from wfsim.storage import MemoryJournal
 from wfsim.workflows import ChoreographedSaga, EventBus, LockTable, Saga
@@ -327,6 +327,44 @@ def test_participants_are_processes_that_come_back(step, on, point):
     history = simulation.recorder.history()
     assert [op.process for op in history.where(kind="process", name="restart")] == [f"checkout.{step}"]
     judge(history, "abcd")
+
+
+class CrashAt:
+    """Crashes a process at one of its fault points, counted from 1; the last step fails."""
+
+    def __init__(self, process, number):
+        self.process, self.number, self.passed = process, number, 0
+
+    def watches(self, _name):
+        return ("call", "reply", "persist", "publish", "deliver", "ack")
+
+    def ask(self, at):
+        if at.process == self.process:
+            self.passed += 1
+            if self.passed == self.number:
+                return Crash("1s")
+        return Fail(down) if (at.name, at.kind, at.point) == ("d", "forward", "call") else None
+
+    def heal(self):
+        pass
+
+
+@pytest.mark.parametrize("step", "abc")
+def test_every_crash_point_of_a_participant(step):
+    """Wherever it crashes, also when it has written its word down and not yet told it, the order is undone."""
+    number = 0
+    while True:
+        number += 1
+        saga = row(Shop(), journal=MemoryJournal())
+        bus = EventBus(delivery="at_least_once", visibility_timeout="5s", max_deliveries=None)
+        nemesis = CrashAt(f"checkout.{step}", number)
+        simulation = Simulation(seed=number, nemesis=nemesis)
+        outcome = simulation.run(ChoreographedSaga(saga, bus, restart_after="1s").run, "order-1")
+        assert isinstance(outcome.error, SagaFailed), (number, outcome.error)
+        judge(simulation.recorder.history(), "abcd")
+        if nemesis.passed < number:
+            break
+    assert number > 10
 
 
 def test_blocking_form():

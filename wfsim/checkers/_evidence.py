@@ -132,9 +132,14 @@ class Fate:
         return [one for one in happened if self.evidence.felt(one)] or happened
 
     @property
-    def was_there(self) -> bool:
-        """Whether there was anything to undo: it did its work, or the world felt its compensation."""
-        return self.took_effect or any(self.evidence.felt(one) for one in self.undoings)
+    def had_to_be_undone_once(self) -> bool:
+        """Whether a second compensation is one too many.
+
+        It is not where a crash cut off the first one and there was nothing to undo: the step did not do its
+        work, nor did the world feel its compensation.
+        """
+        was_there = self.took_effect or any(self.evidence.felt(one) for one in self.undoings)
+        return was_there or not self.run.lives
 
     @property
     def may_be_undone(self) -> bool:

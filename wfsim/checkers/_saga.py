@@ -120,7 +120,7 @@ def _judge_stuck_ahead(steps: Sequence[Fate], findings: Findings) -> None:
 
 
 def _judge_way_back(step: Fate, findings: Findings, *, allow_stuck: bool) -> None:
-    if len(step.undone) > 1 and step.was_there:
+    if len(step.undone) > 1 and step.had_to_be_undone_once:
         lost = "" if step.undone[0].outcome == "ok" else "; the reply of the first was lost"
         findings.breach(f"{step.who} was compensated {times(len(step.undone))}{lost}", *step.calls)
     elif step.undoings and step.atomic and not step.took_effect and not step.in_doubt:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +46,8 @@ class SQLiteJournal:
         self._latency_s = parse_duration(latency) / NS_PER_SECOND
         busy_s = parse_duration(busy_timeout) / NS_PER_SECOND
         self._lock = Lock()  # a connection serves one thread at a time; no wait of ours happens inside
+        import sqlite3  # some Pythons are built without it, and need it no sooner than here
+
         self._connection = sqlite3.connect(path, timeout=busy_s, check_same_thread=False)
         with self._connection as connection:
             connection.execute("PRAGMA journal_mode=WAL")
