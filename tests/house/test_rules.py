@@ -13,7 +13,7 @@ TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 
 LINES_MAX = 40
 # The kernel's run loop, and what every step of a design passes: a call would cost more than the work it does.
-FUSED = {"_drive_chunk", "_recorded"}
+FUSED = {"_drive_chunk", "perform_in"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

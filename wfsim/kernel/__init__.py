@@ -13,7 +13,7 @@ from wfsim.kernel._distributions import Distribution, constant, empirical, expon
 from wfsim.kernel._environment import Environment
 from wfsim.kernel._faultpoint import Decide, Fault, FaultPoint, Nemesis, fault_point
 from wfsim.kernel._loop import VirtualLoop
-from wfsim.kernel._operation import AfterFailure, call, effect, event, perform, span
+from wfsim.kernel._operation import AfterFailure, Where, call, effect, event, perform, perform_in, span
 from wfsim.kernel._process import Process, crash, start_process
 from wfsim.kernel._simulation import Bounds, Outcome, Simulation
 from wfsim.kernel._streams import Stream
@@ -39,6 +39,7 @@ __all__ = [
     "Stream",
     "VirtualLoop",
     "Waiting",
+    "Where",
     "call",
     "cause_of",
     "constant",
@@ -53,6 +54,7 @@ __all__ = [
     "now",
     "park",
     "perform",
+    "perform_in",
     "running_loop",
     "running_task",
     "sleep",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import copy_context
-from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from types import FunctionType, GeneratorType, MethodType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
@@ -134,15 +133,9 @@ class span:  # noqa: N801  (used as a verb: `with span(...)`)
             _record_failure(simulation, index, error, self.cause, self.data)  # type: ignore[arg-type]
 
     @property
-    def perform(self) -> Perform:
-        """What does what the function `perform` does, inside this span, where no other code runs meanwhile.
-
-        It takes what is performed as a tuple of kind, design and name; then the function, a tuple of its
-        arguments, and `after_failure`. It is cheaper, since where it belongs is known; keep it if you call it
-        more than once. Between two such calls the span's own code must record nothing by `event` or `effect`:
-        what it recorded would seem to belong to the first.
-        """
-        return _in_earnest if self._where is None else partial(_recorded, self._where)
+    def where(self) -> Where | None:
+        """Where the span is, for `perform_in`; None outside of a simulation."""
+        return self._where
 
 
 class AfterFailure(Protocol):
@@ -162,19 +155,6 @@ class AfterFailure(Protocol):
 
         `waited_ns` is the wait before this try; `cause` the operation that recorded the failure.
         """
-
-
-class Perform(Protocol):
-    """The function `perform` for those who know where they are; see `span.perform`."""
-
-    def __call__(
-        self,
-        who: tuple[str, str, str],
-        fn: Callable[..., Any],
-        args: tuple[Any, ...] = (),
-        after_failure: AfterFailure | None = None,
-        /,
-    ) -> Coroutine[Any, Any, Any]: ...
 
 
 def perform(
@@ -200,11 +180,11 @@ def perform(
     plain = plain_data(data) if data else None
     clock, entries, plans = simulation.environment, simulation.recorder.entries, simulation.plans
     where = (simulation, clock, entries, plans, process_name(), PARENT.get(), True)
-    return _recorded(where, (kind, design, name), fn, args, after_failure, attempt, cause, plain)
+    return perform_in(where, (kind, design, name), fn, args, after_failure, attempt, cause, plain)
 
 
-async def _recorded(  # noqa: C901  (see below)
-    where: Where,
+async def perform_in(  # noqa: C901  (see below)
+    where: Where | None,
     who: tuple[str, str, str],
     fn: Callable[..., Any],
     args: tuple[Any, ...] = (),
@@ -213,8 +193,15 @@ async def _recorded(  # noqa: C901  (see below)
     cause: int | None = None,
     data: dict[str, Any] | None = None,
 ) -> Any:
+    """Do what `perform` does, for a flow that knows where it is: inside a span, where no other code runs meanwhile.
+
+    `where` is the span's, `who` the kind, the design and the name, `data` plain. Between two such calls the flow's
+    own code must record nothing by `event` or `effect`: it would seem to belong to the first.
+    """
     # One coroutine, with the recorder's and the call's own code in it: every step of every design passes
     # here, and is resumed through here each time it has waited.
+    if where is None:
+        return await _in_earnest(who, fn, args, after_failure, attempt)
     simulation, clock, entries, plans, process, parent, alone = where
     plan = plans.get(who)
     if plan is None or plan[0] is not fn:
@@ -228,7 +215,10 @@ async def _recorded(  # noqa: C901  (see below)
         try:
             if before_call is not None and (fault := before_call(attempt, process, clock._now)) is not None:
                 await strike(simulation, fault, "call", who, attempt, process)
-            value = await (fn(*args) if awaited else _call_blocking(fn, args))
+            if awaited:
+                value = await (fn(*args) if args else fn())
+            else:
+                value = await _call_blocking(fn, args)
             if before_reply is not None and (fault := before_reply(attempt, process, clock._now)) is not None:
                 await strike(simulation, fault, "reply", who, attempt, process)
         except GeneratorExit:  # nobody waits for it any more, and its context may be gone

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from wfsim.errors import DesignError
-from wfsim.kernel import now, perform, spawn
+from wfsim.kernel import now, perform, perform_in, spawn
 from wfsim.workflows._dag._choice import chosen_by, items_of
 from wfsim.workflows._dag._course import BEGUN, ENDED, Course
 from wfsim.workflows._dag._ledger import Ledger
@@ -41,7 +41,7 @@ class Run(Course):
         super().__init__(plan, Ledger(plan, whole, context))
         self._context = context
         self._given = given
-        self._perform = whole.perform
+        self._where = whole.where
         self._kept = kept
         self._units: list[tuple[int, int, Any]] = []  # of the calls of mapped tasks: whose, which, the item
         self._running: dict[int, Any] = {}
@@ -206,7 +206,9 @@ class Run(Course):
         """Do a task that is one call and has its slot."""
         plan = self._plan
         try:
-            value = await self._perform(plan.who[at], plan.works[at], self._args(at), plan.after_failure[at])
+            value = await perform_in(
+                self._where, plan.who[at], plan.works[at], self._args(at), plan.after_failure[at]
+            )
         except (Exception, CancelledError) as error:  # noqa: BLE001 - the run raises it when all has ended
             self._slots.free += 1
             self._failed(at, error)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from wfsim.errors import DesignError
 from wfsim.history import Plain
-from wfsim.kernel import span
+from wfsim.kernel import perform_in, span
 from wfsim.storage import Journal
 from wfsim.workflows._execute import execute
 from wfsim.workflows._naming import checked_name, did_you_mean, name_of, unique
@@ -302,7 +302,7 @@ class Saga:
         results: dict[str, Any] = {}
         context: Context | None = None
         with span("saga", self.name, self.name, data=self._described) as whole:
-            perform = whole.perform
+            where = whole.where
             for name, who, forward, takes_context, after_failure in self._row:
                 args: tuple[Any, ...] = ()
                 if takes_context:
@@ -310,7 +310,7 @@ class Saga:
                     context.step = name
                     args = (context,)
                 try:
-                    results[name] = await perform(who, forward, args, after_failure)
+                    results[name] = await perform_in(where, who, forward, args, after_failure)
                 except (Exception, asyncio.CancelledError) as error:
                     context = context or Context(given, results, self.name, None)
                     done, failed = self._steps[: len(results)], self._steps[len(results)]
