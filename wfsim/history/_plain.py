@@ -72,17 +72,16 @@ def describe_error(error: BaseException) -> dict[str, str]:
 
     Addresses in the message (``<object at 0x7f...>``) are masked, since they differ from run to run.
     """
-    message = _message(error)
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - a broken __str__ in user code must not break the record of its error
+        message = ""
     if " at 0x" in message:
         message = _ADDRESS.sub("0x...", message)
-    return {"error": _name_of_error(type(error)), "message": _cut(message)}
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - a broken __str__ in user code must not break the record of its error
-        return ""
+    return {
+        "error": _name_of_error(type(error)),
+        "message": message if len(message) <= TEXT_MAX else _cut(message),
+    }
 
 
 def _type_name(cls: type | FunctionType | BuiltinFunctionType) -> str:

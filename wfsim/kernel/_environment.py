@@ -483,8 +483,9 @@ class Environment(simpy.Environment):
                     # The instant stays in the heap until the item is through: a task that sleeps again, as
                     # most do, then takes its place with one sifting of the heap instead of two.
                     due = queue[0]
-                    item = take(due, None)
-                    if item is None:
+                    try:
+                        item = take(due)
+                    except KeyError:  # it was cancelled, or it is the bound
                         self._check_time(pop(queue))
                         continue
                     self._now = due

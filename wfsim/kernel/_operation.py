@@ -124,13 +124,13 @@ class span:  # noqa: N801  (used as a verb: `with span(...)`)
         where = self._where
         if where is None or isinstance(error, GeneratorExit):
             return
-        simulation, clock, entries, _, _, index, _ = where
+        _, clock, entries, _, _, index, _ = where
         PARENT.set(self._before)
         if error is None:
             plain = plain_data(self.data) if self.data else None
             entries += ("ok", clock._now, None, None, index, None, self.cause, plain)
         else:
-            _record_failure(simulation, index, error, self.cause, self.data)  # type: ignore[arg-type]
+            _record_failure(where, index, error, self.cause, self.data)  # type: ignore[arg-type]
 
     @property
     def where(self) -> Where | None:
@@ -225,7 +225,7 @@ async def perform_in(  # noqa: C901  (see below)
             raise
         except BaseException as error:
             PARENT.set(parent)
-            cause = _record_failure(simulation, index, error)
+            cause = _record_failure(where, index, error)
             if after_failure is None or not isinstance(error, Exception):
                 raise
             waited_ns = after_failure(error, attempt, waited_ns, who[1], who[2], cause)
@@ -255,13 +255,14 @@ def _plan(simulation: Simulation, who: tuple[str, str, str], fn: Callable[..., A
 
 
 def _record_failure(
-    simulation: Simulation,
+    where: Where,
     index: int,
     error: BaseException,
     cause: int | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> int:
     """Record that the operation begun at `index` ended with `error`; the index of that."""
+    _, clock, entries, _, _, _, _ = where
     told: dict[str, Any] = describe_error(error)
     outcome = "fail"
     if isinstance(error, _UNKNOWN):
@@ -269,10 +270,9 @@ def _record_failure(
         told["effect"] = "happened" if isinstance(error, ReplyLost) else "unknown"
     if data:
         told = plain_data({**data, **told})
-    entries = simulation.recorder.entries
     end = len(entries) // WIDTH
     cause = cause_of(error) if cause is None else cause
-    entries += (outcome, simulation.environment._now, None, None, index, None, cause, told)
+    entries += (outcome, clock._now, None, None, index, None, cause, told)
     mark(error, end)
     return end
 

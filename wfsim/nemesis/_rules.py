@@ -154,24 +154,22 @@ class _Armed:
         return self._fault
 
     def _has_luck(self, random: Callable[[], float]) -> bool:
-        if self._strikes_next:
-            self._strikes_next = False
-            return True
-        if random() < self._probability:
-            return True
-        if not self._is_bounded:  # every pass is a draw, so the next ones can be drawn now
-            self._draw_ahead(self._random or random)
-        return False
-
-    def _draw_ahead(self, random: Callable[[], float]) -> None:
-        calm, probability = 0, self._probability
-        while calm < _AHEAD and not self._strikes_next:
-            if random() < probability:
-                self._strikes_next = True
-            else:
+        if self._is_bounded:
+            return random() < self._probability
+        if not self._strikes_next:  # every pass is a draw, so those to come can be drawn now
+            calm, probability = 0, self._probability
+            while random() >= probability:
                 calm += 1
-        self._calm = calm
-        self.passed += calm
+                if calm == _AHEAD:
+                    break
+            else:
+                self._strikes_next = True
+            if calm:
+                self._calm = calm - 1
+                self.passed += calm - 1
+                return False
+        self._strikes_next = False
+        return True
 
     def _is_due(self, attempt: int, process: str, time_ns: int) -> bool:
         rule = self.rule
