@@ -10,7 +10,21 @@ from dataclasses import dataclass, field
 import pytest
 
 from wfsim.errors import ReplyLost
-from wfsim.kernel import FaultPoint, Simulation, call, cause_of, event, fault_point, perform, sleep, span
+from wfsim.kernel import (
+    FaultPoint,
+    Simulation,
+    begin,
+    call,
+    cause_of,
+    effect,
+    end,
+    event,
+    fault_point,
+    perform,
+    perform_in,
+    sleep,
+    span,
+)
 from wfsim.nemesis import Rules, fail
 
 
@@ -237,3 +251,62 @@ def test_a_failure_leaves_no_garbage():
         assert garbage(200) - garbage(100) < 50
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_flow_that_knows_where_it_is_leaves_the_same_history(broken):
+    """`begin`, `perform_in` and `end` write what `span` and `perform` write, in success and in failure."""
+
+    async def act(fails=False):
+        effect("done")
+        await sleep(1)
+        if fails:
+            raise ConnectionError("down")
+        return 5
+
+    async def by_span():
+        effect("before")
+        with suppress(ConnectionError), span("flow", "d", "d", data={"steps": 2}) as whole:
+            await perform("step", "d", "a", act)
+            try:
+                await perform("step", "d", "b", act, broken)
+            except ConnectionError:
+                whole.data = {"failed": "b"}
+                await perform("undo", "d", "a", act)
+                raise
+        effect("after")
+
+    async def knowing():
+        effect("before")
+        where = begin(("flow", "d", "d"), 1, None, {"steps": 2})
+        with suppress(ConnectionError):
+            try:
+                await perform_in(where, ("step", "d", "a"), act)
+                await perform_in(where, ("step", "d", "b"), act, (broken,))
+            except ConnectionError:
+                with span.begun(where) as whole:
+                    whole.data = {"failed": "b"}
+                    await perform("undo", "d", "a", act)
+                    raise
+            else:
+                end(where)
+        effect("after")
+
+    told = [run(main, None)[1].to_jsonl() for main in (by_span, knowing)]
+    assert told[0] == told[1]
+    assert told[0].count("\n") == (13 if broken else 10)
+
+
+def test_a_flow_outside_of_a_simulation_is_only_done():
+    """On a plain loop `perform_in` calls the function, and nothing is recorded."""
+
+    async def act(value):
+        return value
+
+    async def main():
+        where = begin(("flow", "d", "d"))
+        value = await perform_in(where, ("step", "d", "a"), act, (3,))
+        end(where)
+        return where, value
+
+    assert asyncio.run(main()) == (None, 3)

@@ -13,7 +13,18 @@ from wfsim.kernel._distributions import Distribution, constant, empirical, expon
 from wfsim.kernel._environment import Environment
 from wfsim.kernel._faultpoint import Decide, Fault, FaultPoint, Nemesis, fault_point
 from wfsim.kernel._loop import VirtualLoop
-from wfsim.kernel._operation import AfterFailure, Where, call, effect, event, perform, perform_in, span
+from wfsim.kernel._operation import (
+    AfterFailure,
+    Where,
+    begin,
+    call,
+    effect,
+    end,
+    event,
+    perform,
+    perform_in,
+    span,
+)
 from wfsim.kernel._process import Process, crash, start_process
 from wfsim.kernel._simulation import Bounds, Outcome, Simulation
 from wfsim.kernel._streams import Stream
@@ -40,6 +51,7 @@ __all__ = [
     "VirtualLoop",
     "Waiting",
     "Where",
+    "begin",
     "call",
     "cause_of",
     "constant",
@@ -47,6 +59,7 @@ __all__ = [
     "current",
     "effect",
     "empirical",
+    "end",
     "event",
     "exponential",
     "fault_point",

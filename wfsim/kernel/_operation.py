@@ -42,6 +42,7 @@ Where: TypeAlias = (
 # After these nobody knows whether the effect happened; of a lost reply the nemesis knows that it did.
 _UNKNOWN = (asyncio.CancelledError, TimeoutError)
 _MANY = 10_000
+_PARENT_PLACE = 5  # where in an entry the parent stands
 
 
 async def call(fn: Callable[..., Any], *args: Any) -> Any:
@@ -81,6 +82,36 @@ def _is_async(fn: Callable[..., Any], known: dict[Any, bool]) -> bool:
     return found
 
 
+def begin(
+    who: tuple[str, str, str],
+    attempt: int = 1,
+    cause: int | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> Where | None:
+    """Begin an operation for a flow that performs its steps by `perform_in`; None outside of a simulation.
+
+    It is ended by `end`, or by leaving `span.begun(where)` with an error. Until its first step the flow must
+    record nothing else: it would not seem to belong to the operation.
+    """
+    simulation = current()
+    if simulation is None:
+        return None
+    if data is not None and data.__class__ is not Plain:
+        data = plain_data(data)
+    clock, entries, process = simulation.environment, simulation.recorder.entries, process_name()
+    index = len(entries) // WIDTH
+    entries += ("invoke", clock._now, who, process, attempt, PARENT.get(), cause, data or None)
+    return (simulation, clock, entries, simulation.plans, process, index, False)
+
+
+def end(where: Where | None, cause: int | None = None, data: dict[str, Any] | None = None) -> None:
+    """End an operation well that `begin` began."""
+    if where is not None:
+        _, clock, entries, _, _, index, _ = where
+        PARENT.set(entries[index * WIDTH + _PARENT_PLACE])  # type: ignore[operator]  # an operation has an index
+        entries += ("ok", clock._now, None, None, index, None, cause, data)
+
+
 class span:  # noqa: N801  (used as a verb: `with span(...)`)
     """An operation that encloses others: `with span("saga", "checkout", "checkout") as it: ...`.
 
@@ -88,7 +119,7 @@ class span:  # noqa: N801  (used as a verb: `with span(...)`)
     where the outcome is not known: cancelled, timed out, or the reply lost.
     """
 
-    __slots__ = ("_before", "_begun", "_where", "cause", "data", "index")
+    __slots__ = ("_begun", "_where", "cause", "data", "index")
 
     def __init__(
         self,
@@ -106,31 +137,32 @@ class span:  # noqa: N801  (used as a verb: `with span(...)`)
         self.cause: int | None = None
         self.data: dict[str, Any] | None = None
 
+    @classmethod
+    def begun(cls, where: Where | None) -> Self:
+        """Make a span of what `begin` began: to be left, not to be entered again."""
+        self = cls("", "", "")
+        self._where = where
+        self.index = None if where is None else where[5]
+        return self
+
     def __enter__(self) -> Self:
-        simulation = current()
-        if simulation is not None:
-            who, attempt, cause, data = self._begun
-            if data is not None and data.__class__ is not Plain:
-                data = plain_data(data)
-            clock, entries, process = simulation.environment, simulation.recorder.entries, process_name()
-            parent = self._before = PARENT.get()
-            index = self.index = len(entries) // WIDTH
-            entries += ("invoke", clock._now, who, process, attempt, parent, cause, data or None)
-            self._where = (simulation, clock, entries, simulation.plans, process, index, False)
-            PARENT.set(index)
+        if self._where is None:
+            where = self._where = begin(*self._begun)
+            if where is not None:
+                self.index = where[5]
+                PARENT.set(self.index)
         return self
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: TracebackType | None) -> None:
         where = self._where
         if where is None or isinstance(error, GeneratorExit):
             return
-        _, clock, entries, _, _, index, _ = where
-        PARENT.set(self._before)
         if error is None:
-            plain = plain_data(self.data) if self.data else None
-            entries += ("ok", clock._now, None, None, index, None, self.cause, plain)
-        else:
-            _record_failure(where, index, error, self.cause, self.data)  # type: ignore[arg-type]
+            end(where, self.cause, plain_data(self.data) if self.data else None)
+            return
+        index: int = where[5]  # type: ignore[assignment]  # a span has an index
+        PARENT.set(where[2][index * WIDTH + _PARENT_PLACE])
+        _record_failure(where, index, error, self.cause, self.data)
 
     @property
     def where(self) -> Where | None:

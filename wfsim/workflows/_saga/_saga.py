@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from wfsim.errors import DesignError
 from wfsim.history import Plain
-from wfsim.kernel import perform_in, span
+from wfsim.kernel import begin, end, perform_in, span
 from wfsim.storage import Journal
 from wfsim.workflows._execute import execute
 from wfsim.workflows._naming import checked_name, did_you_mean, name_of, unique
@@ -96,6 +96,7 @@ class Saga:
         self._is_plain = journal is None and self.timeout_s is None
         # The steps of a saga that is plain and whose policies only decide what follows a failure, else nothing.
         self._row: tuple[_InRow, ...] = ()
+        self._who = ("saga", self.name, self.name)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -301,21 +302,22 @@ class Saga:
         # As most sagas run: here and in one coroutine, because of all that a saga does this is done most.
         results: dict[str, Any] = {}
         context: Context | None = None
-        with span("saga", self.name, self.name, data=self._described) as whole:
-            where = whole.where
+        where = begin(self._who, 1, None, self._described)
+        try:
             for name, who, forward, takes_context, after_failure in self._row:
                 args: tuple[Any, ...] = ()
                 if takes_context:
                     context = context or Context(given, results, self.name, None)
                     context.step = name
                     args = (context,)
-                try:
-                    results[name] = await perform_in(where, who, forward, args, after_failure)
-                except (Exception, asyncio.CancelledError) as error:
-                    context = context or Context(given, results, self.name, None)
-                    done, failed = self._steps[: len(results)], self._steps[len(results)]
-                    await PlainRun(self, context, whole, list(done)).turn_back(failed, error)
-                    raise
+                results[name] = await perform_in(where, who, forward, args, after_failure)
+        except (Exception, asyncio.CancelledError) as error:
+            context = context or Context(given, results, self.name, None)
+            done, failed = self._steps[: len(results)], self._steps[len(results)]
+            with span.begun(where) as whole:
+                await PlainRun(self, context, whole, list(done)).turn_back(failed, error)
+                raise
+        end(where)
         return results
 
     async def resume(self, key: object) -> dict[str, Any]:
