@@ -2,6 +2,7 @@
 
 python benchmarks/run.py            a table
 python benchmarks/run.py --json     one object: work -> contender -> how many times as fast as SimPy
+python benchmarks/run.py --growth   what one workflow costs among 1,000, 10,000 and 100,000 that arrive over time
 python benchmarks/run.py --list     what there is
 """
 
@@ -27,6 +28,7 @@ import retry_saga
 from works import BASELINE, Figures, Work, assert_same
 
 SEED = 1
+GROWTH_SIZES = (1_000, 10_000, 100_000)
 
 Ratios = dict[str, float]
 Tell = Callable[[str], None]
@@ -39,6 +41,9 @@ def main(argv: list[str] | None = None) -> int:
     works = [module.work() for module in makers]
     if options.list:
         _list(works)
+        return 0
+    if options.growth:
+        _print_growth(growth(recorded_saga.work()), as_json=options.json)
         return 0
     unknown = [name for name in options.work or () if name not in {work.name for work in works}]
     if unknown:
@@ -83,6 +88,26 @@ def measure(work: Work, rounds: int, *, quick: bool = False, tell: Tell = lambda
             values.append(took[BASELINE] / took[who])
     tell("")
     return {who: statistics.median(values) for who, values in ratios.items()}
+
+
+def growth(work: Work, sizes: tuple[int, ...] = GROWTH_SIZES) -> dict[str, dict[int, float]]:
+    """Microseconds of CPU time for one item among so many, for each contender: the best of some rounds."""
+    return {
+        who: {size: min(_cpu_seconds(work, who, size) for _ in range(3)) / size * 1e6 for size in sizes}
+        for who in work.contenders
+    }
+
+
+def _print_growth(costs: dict[str, dict[int, float]], *, as_json: bool) -> None:
+    if as_json:
+        print(
+            json.dumps({who: {str(n): round(us, 2) for n, us in row.items()} for who, row in costs.items()})
+        )
+        return
+    print(f"microseconds for one saga among so many that arrive over time, Python {sys.version.split()[0]}")
+    print(" " * 8, *(f"{size:>10,}" for size in GROWTH_SIZES))
+    for who, row in costs.items():
+        print(f"{who:<8}", *(f"{us:>10.1f}" for us in row.values()))
 
 
 def _rotated(contenders: Iterable[str], by: int) -> list[str]:
@@ -139,6 +164,9 @@ def _parser() -> argparse.ArgumentParser:
         "--work", action="append", metavar="NAME", help="measure this work only; may be repeated"
     )
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds to measure (15; with --quick 3)")
+    parser.add_argument(
+        "--growth", action="store_true", help="measure what one workflow costs among more and more of them"
+    )
     parser.add_argument(
         "--quick", action="store_true", help="small works and few rounds: a look, not a measurement"
     )
