@@ -9,7 +9,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import DesignError
-from wfsim.kernel import AMBIENT, PARKED, LightTask, running_loop, running_task, wake
+from wfsim.kernel import PARKED, LightTask, ambient_of_context, running_loop, running_task, wake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
@@ -78,7 +78,7 @@ class Pool:
 
     def __aenter__(self) -> Awaitable[None]:
         # To ask which simulation runs is cheaper than to ask for the loop; where none runs the loop tells.
-        if self._ambient is None or AMBIENT.get() is not self._ambient:
+        if self._ambient is None or ambient_of_context() is not self._ambient:
             self._enter_run()
         if self._free:
             self._free -= 1
@@ -161,7 +161,7 @@ class Pool:
     # -- which run it belongs to
 
     def _enter_run(self) -> None:
-        self._ambient = AMBIENT.get()
+        self._ambient = ambient_of_context()
         loop = running_loop() or _running_loop()
         if loop is not self._loop:
             self._move(loop)

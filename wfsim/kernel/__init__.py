@@ -7,7 +7,7 @@ It knows no workflow. `Simulation` runs a function in a world of its own; `perfo
 
 from __future__ import annotations
 
-from wfsim.kernel._ambient import AMBIENT, current, running_loop, running_task
+from wfsim.kernel._ambient import ambient_of_context, current, running_loop, running_task
 from wfsim.kernel._cause import cause_of
 from wfsim.kernel._distributions import Distribution, constant, empirical, exponential, lognormal, uniform
 from wfsim.kernel._environment import Environment
@@ -33,7 +33,6 @@ from wfsim.kernel._wait import now, spawn
 from wfsim.kernel._waiting import Waiting
 
 __all__ = [
-    "AMBIENT",
     "PARKED",
     "AfterFailure",
     "Bounds",
@@ -51,6 +50,7 @@ __all__ = [
     "VirtualLoop",
     "Waiting",
     "Where",
+    "ambient_of_context",
     "begin",
     "call",
     "cause_of",

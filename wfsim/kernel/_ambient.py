@@ -44,6 +44,9 @@ _NOWHERE = Environment()
 # a system call on Python 3.11, which looks whether the process has forked.
 AMBIENT: ContextVar[Ambient | None] = ContextVar("wfsim_ambient", default=None)
 
+# By this name because the method of an imported object is looked up anew at each call.
+ambient_of_context = AMBIENT.get
+
 _running: dict[int, Simulation] = {}
 
 

@@ -7,6 +7,10 @@ from contextvars import ContextVar
 # The index of the operation that encloses what happens; inherited by tasks, timers and threads.
 PARENT: ContextVar[int | None] = ContextVar("wfsim_parent", default=None)
 
+# By these names because the method of an imported object is looked up anew at each call.
+current_parent = PARENT.get
+set_parent = PARENT.set
+
 
 def cause_of(error: BaseException) -> int | None:
     """The index of the operation that recorded `error` last, None if none did."""

@@ -491,7 +491,8 @@ class Environment(simpy.Environment):
                     self._now = due
                 current[loop] = item
                 try:
-                    wish = item._enter(item._send, None)
+                    enter = item._enter  # as a call of its own it would be looked up anew each time
+                    wish = enter(item._send, None)
                 except StopIteration as stop:
                     if queue[0] is due:
                         pop(queue)

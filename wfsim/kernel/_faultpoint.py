@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from wfsim.history import WIDTH, plain_data
 from wfsim.kernel._ambient import current, process_name
-from wfsim.kernel._cause import PARENT, mark
+from wfsim.kernel._cause import current_parent, mark
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -124,7 +124,7 @@ def strike(
     One that only raises does so at once.
     """
     _, design, name = who
-    now_ns, parent, entries = simulation.environment._now, PARENT.get(), simulation.recorder.entries
+    now_ns, parent, entries = simulation.environment._now, current_parent(), simulation.recorder.entries
     data = simulation.watch.describe(fault, point, who)  # type: ignore[union-attr]
     entries += ("event", now_ns, ("fault", design, fault.kind), process, attempt, parent, parent, data)
     index = len(entries) // WIDTH - 1

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 from wfsim.errors import ReplyLost
 from wfsim.history import WIDTH, Plain, describe_error, plain_data
 from wfsim.kernel._ambient import current, process_name
-from wfsim.kernel._cause import PARENT, cause_of, mark
+from wfsim.kernel._cause import cause_of, current_parent, mark, set_parent
 from wfsim.kernel._faultpoint import strike
 from wfsim.kernel._tasks import sleep
 from wfsim.units import NS_PER_SECOND
@@ -100,7 +100,7 @@ def begin(
         data = plain_data(data)
     clock, entries, process = simulation.environment, simulation.recorder.entries, process_name()
     index = len(entries) // WIDTH
-    entries += ("invoke", clock._now, who, process, attempt, PARENT.get(), cause, data or None)
+    entries += ("invoke", clock._now, who, process, attempt, current_parent(), cause, data or None)
     return (simulation, clock, entries, simulation.plans, process, index, False)
 
 
@@ -108,7 +108,7 @@ def end(where: Where | None, cause: int | None = None, data: dict[str, Any] | No
     """End an operation well that `begin` began."""
     if where is not None:
         _, clock, entries, _, _, index, _ = where
-        PARENT.set(entries[index * WIDTH + _PARENT_PLACE])  # type: ignore[operator]  # an operation has an index
+        set_parent(entries[index * WIDTH + _PARENT_PLACE])  # type: ignore[operator]  # an operation has an index
         entries += ("ok", clock._now, None, None, index, None, cause, data)
 
 
@@ -150,7 +150,7 @@ class span:  # noqa: N801  (used as a verb: `with span(...)`)
             where = self._where = begin(*self._begun)
             if where is not None:
                 self.index = where[5]
-                PARENT.set(self.index)
+                set_parent(self.index)
         return self
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: TracebackType | None) -> None:
@@ -161,7 +161,7 @@ class span:  # noqa: N801  (used as a verb: `with span(...)`)
             end(where, self.cause, plain_data(self.data) if self.data else None)
             return
         index: int = where[5]  # type: ignore[assignment]  # a span has an index
-        PARENT.set(where[2][index * WIDTH + _PARENT_PLACE])
+        set_parent(where[2][index * WIDTH + _PARENT_PLACE])
         _record_failure(where, index, error, self.cause, self.data)
 
     @property
@@ -211,7 +211,7 @@ def perform(
         return _in_earnest((kind, design, name), fn, args, after_failure, attempt)
     plain = plain_data(data) if data else None
     clock, entries, plans = simulation.environment, simulation.recorder.entries, simulation.plans
-    where = (simulation, clock, entries, plans, process_name(), PARENT.get(), True)
+    where = (simulation, clock, entries, plans, process_name(), current_parent(), True)
     return perform_in(where, (kind, design, name), fn, args, after_failure, attempt, cause, plain)
 
 
@@ -243,7 +243,7 @@ async def perform_in(  # noqa: C901  (see below)
     while True:
         index = len(entries) // WIDTH
         entries += ("invoke", clock._now, who, process, attempt, parent, cause, data)
-        PARENT.set(index)
+        set_parent(index)
         try:
             if before_call is not None and (fault := before_call(attempt, process, clock._now)) is not None:
                 await strike(simulation, fault, "call", who, attempt, process)
@@ -256,14 +256,14 @@ async def perform_in(  # noqa: C901  (see below)
         except GeneratorExit:  # nobody waits for it any more, and its context may be gone
             raise
         except BaseException as error:
-            PARENT.set(parent)
+            set_parent(parent)
             cause = _record_failure(where, index, error)
             if after_failure is None or not isinstance(error, Exception):
                 raise
             waited_ns = after_failure(error, attempt, waited_ns, who[1], who[2], cause)
         else:
             if alone:
-                PARENT.set(parent)
+                set_parent(parent)
             told = None if value is None else plain_data({"value": value})
             entries += ("ok", clock._now, None, None, index, None, None, told)
             return value
@@ -344,7 +344,16 @@ def event(
         return None
     entries, now_ns = simulation.recorder.entries, simulation.environment._now
     plain = plain_data(data) if data else None
-    entries += ("event", now_ns, (kind, design, name), process_name(), attempt, PARENT.get(), cause, plain)
+    entries += (
+        "event",
+        now_ns,
+        (kind, design, name),
+        process_name(),
+        attempt,
+        current_parent(),
+        cause,
+        plain,
+    )
     return len(entries) // WIDTH - 1
 
 
@@ -354,4 +363,4 @@ def effect(name: str, key: object = None, **data: Any) -> None:
     Checkers such as `effect_at_most_once` judge these, and not what the orchestrator believes. `key` tells
     one effect from another of the same name (an order's number, an idempotency key).
     """
-    event("effect", name, cause=PARENT.get(), data={"key": key, **data})
+    event("effect", name, cause=current_parent(), data={"key": key, **data})

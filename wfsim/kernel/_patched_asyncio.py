@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import getcurrent
 
 from wfsim.kernel import _patching, _tasks
-from wfsim.kernel._ambient import AMBIENT
+from wfsim.kernel._ambient import ambient_of_context
 from wfsim.kernel._environment import CURRENT_TASKS
 from wfsim.kernel._loop import Policy, VirtualLoop
 from wfsim.kernel._tasks import Driven
@@ -37,7 +37,7 @@ _SHORTEST, _LONGEST = 1e-9, 3e9
 
 async def sleep(delay: float, result: Any = None) -> Any:
     """`asyncio.sleep` while a simulation runs: the same, without a future and a timer for each call."""
-    ambient = AMBIENT.get()
+    ambient = ambient_of_context()
     if ambient is None or getcurrent() is not ambient.environment.hub or not _SHORTEST <= delay < _LONGEST:
         return await stock_sleep(delay, result)
     # A task of asyncio's own making does not know the library's wait.

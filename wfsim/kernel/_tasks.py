@@ -543,14 +543,14 @@ class LightTask(Driven):
     never lost.
     """
 
-    __slots__ = (*_HOT, "__dict__", "__weakref__", "_loop")
+    __slots__ = (*_HOT, "__dict__", "__weakref__", "_callbacks", "_loop", "_must_cancel")
 
     # `spawn` fills these in, in its own frame: a model may start millions of tasks.
     _asyncio_future_blocking = False
     _cancelled = False
     _value_or_none: Any = None
     _exception: BaseException | None = None
-    _callbacks: list[tuple[Callable[[Any], object], Context | None]] | None = None
+    _callbacks: list[tuple[Callable[[Any], object], Context | None]] | None
 
     def __repr__(self) -> str:
         state = "pending" if not self.done() else "cancelled" if self._cancelled else "finished"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
-from wfsim.kernel._ambient import AMBIENT, running_loop
+from wfsim.kernel._ambient import ambient_of_context, running_loop
 from wfsim.kernel._tasks import LightTask
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def now() -> float:
 
 def spawn(coro: Coroutine[Any, Any, Any]) -> LightTask | asyncio.Task[Any]:
     """Start a coroutine beside the caller: as a light task in a simulation, as an asyncio task elsewhere."""
-    ambient = AMBIENT.get()
+    ambient = ambient_of_context()
     if ambient is not None and getcurrent() is ambient.environment.hub:
         loop = ambient.environment.runner
     else:
@@ -31,6 +31,8 @@ def spawn(coro: Coroutine[Any, Any, Any]) -> LightTask | asyncio.Task[Any]:
     if loop is None:
         return asyncio.get_running_loop().create_task(coro)
     task = LightTask()
+    task._must_cancel = False
+    task._callbacks = None
     task._loop = loop
     task._coro = coro
     task._send = coro.send
