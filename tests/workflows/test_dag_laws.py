@@ -226,3 +226,24 @@ def test_a_failed_run_can_be_resumed_until_it_succeeds(dag, faults):
     assert list(second.states) == list(first.states)
     for check in (dependencies_respected, every_task_decided, no_task_repeated, torn_down):
         assert check(history).valid is not False, check(history)
+
+
+def test_calls_that_are_kept_count_for_what_depends_on_them():
+    """A mapped task that is repeated in part has the successes that are kept from the earlier run."""
+
+    async def quick_or_slow(item):
+        await sleep(1 + 9 * item)
+
+    dag = DAGWorkflow(cancel_unneeded=True)
+    dag.add_task("items", run=lambda: [0, 1])
+    dag.add_task("each", quick_or_slow, over="items")
+    dag.add_task("any", run=lambda _results: "done", depends_on=["each"], trigger_rule="one_success")
+    simulation = Simulation()
+
+    async def main():
+        first = await dag.settle()
+        return first, await dag.settle(resume=first)
+
+    first, second = simulation.run(main).value
+    assert (first.states["each"], second.states["any"]) == ("cancelled", "success")
+    assert dependencies_respected(simulation.recorder.history()).valid is True

@@ -7,7 +7,7 @@ It knows no workflow. `Simulation` runs a function in a world of its own; `perfo
 
 from __future__ import annotations
 
-from wfsim.kernel._ambient import ambient_of_context, current, running_loop, running_task
+from wfsim.kernel._ambient import ambient_of_context, current, current_process, running_loop, running_task
 from wfsim.kernel._cause import cause_of
 from wfsim.kernel._distributions import Distribution, constant, empirical, exponential, lognormal, uniform
 from wfsim.kernel._environment import Environment
@@ -57,6 +57,7 @@ __all__ = [
     "constant",
     "crash",
     "current",
+    "current_process",
     "effect",
     "empirical",
     "end",

@@ -90,6 +90,11 @@ def leave() -> None:
     del _running[get_ident()]
 
 
+def current_process() -> Process | None:
+    """The simulated process that runs this code; None outside of one."""
+    return PROCESS.get(None)
+
+
 def process_name() -> str:
     """The name of the simulated process that runs this code; "" outside of one."""
     process = PROCESS.get(None)

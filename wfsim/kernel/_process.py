@@ -45,6 +45,7 @@ class Process:
         name: its name in the history.
         incarnation: 1 at first, one more after each restart.
         alive: whether it runs: neither ended nor crashed.
+        crashes: how often it has crashed.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Process:
         self.name = name
         self.incarnation = 0
         self.alive = False
+        self.crashes = 0
         self._simulation = simulation
         self._fn = fn
         self._args = args
@@ -104,6 +106,10 @@ class Process:
         else:
             self._ended.set_result(task.result())
 
+    def has_crashed(self, incarnation: int) -> bool:
+        """Whether that life of it ended by a crash. One that ended in order lives on in what it started."""
+        return self.crashes >= incarnation
+
     def look_away(self) -> None:
         """Let nobody complain that the process's error was never looked at: it has been raised."""
         if self._ended.done() and not self._ended.cancelled():
@@ -123,6 +129,7 @@ class Process:
         if not self.alive:
             return
         self.alive = False
+        self.crashes += 1
         simulation = self._simulation
         pause_ns = self._restart_after_ns if restart_after is None else round(restart_after * NS_PER_SECOND)
         simulation.recorder.event(

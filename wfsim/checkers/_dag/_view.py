@@ -31,6 +31,8 @@ class TaskView:
     rule: str = "all_success"
     kept: str | None = None
     expected: int = 1
+    kept_units: int = 0
+    """How many of its calls succeeded in the run that this one goes on from; they are not among ``expected``."""
     units: dict[str, list[Span]] = field(default_factory=dict)
     skips: dict[str, Op] = field(default_factory=dict)
 
@@ -55,7 +57,7 @@ class TaskView:
                 else WAITS
             ]
         known = [self._state(unit, before) for unit in dict.fromkeys((*self.units, *self.skips))]
-        return known + [WAITS] * (self.expected - len(known))
+        return [GOOD] * self.kept_units + known + [WAITS] * (self.expected - len(known))
 
     def _state(self, unit: str, before: int | None) -> str:
         skip = self.skips.get(unit)
@@ -144,6 +146,6 @@ def _view(history: History, run: DesignRun) -> DagView:
         if op.kind == "skip" and name in tasks:
             tasks[name].skips[op.name] = op
         elif op.kind == "expand" and name in tasks:
-            # Of a task that is repeated in part, the calls that are kept succeeded in the earlier run.
-            tasks[name].expected = int(op.data.get("count", 1)) - int(op.data.get("kept", 0))
+            tasks[name].kept_units = int(op.data.get("kept", 0))
+            tasks[name].expected = int(op.data.get("count", 1)) - tasks[name].kept_units
     return DagView(run, tasks)

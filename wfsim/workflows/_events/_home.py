@@ -11,7 +11,6 @@ from contextvars import Context, copy_context
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
-from wfsim.errors import ProcessCrashed
 from wfsim.kernel import Process, current, running_loop, spawn
 from wfsim.units import NS_PER_SECOND
 
@@ -122,19 +121,7 @@ def has_crashed(process: Process | None, incarnation: int) -> bool:
 
     What a process started lives on when its own function returns; in a crash it does not.
     """
-    if process is None or (process.alive and process.incarnation == incarnation):
-        return False
-    if process.incarnation != incarnation:
-        return True
-    ended = process.__await__()
-    try:
-        next(ended)
-    except ProcessCrashed:
-        return True
-    except BaseException:  # noqa: BLE001 - it returned or raised, in whatever way: no crash
-        return False
-    ended.close()  # it waits for its restart
-    return True
+    return process is not None and process.has_crashed(incarnation)
 
 
 def run_now(value: Any) -> Any:
