@@ -7,7 +7,8 @@ The front door. Each name below is imported from its room when it is first used,
 ``Saga``, ``DAGWorkflow``, ``Task``, ``StateMachine`` and ``Retry`` are designs and policies that run in
 production too, and so are ``EventBus`` and its kin, which connect services; ``fail``,
 ``delay``, ``hang``, ``lose_reply`` and ``crash`` are faults to hand to ``simulate``,
-``lose_event`` and its kin those of events; ``checkers`` judge the run's ``History``.
+``lose_event`` and its kin those of events; ``checkers`` judge the run's ``History``; ``given`` begins a test that
+is one sentence.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     )
     from wfsim.resilience import Retry
     from wfsim.storage import MemoryJournal, SQLiteJournal
+    from wfsim.words import called, given
     from wfsim.workflows import (
         Agent,
         ChoreographedSaga,
@@ -74,6 +76,7 @@ _ROOMS = {
     ),
     "resilience": ("Retry",),
     "storage": ("MemoryJournal", "SQLiteJournal"),
+    "words": ("called", "given"),
     "workflows": (
         "Agent",
         "ChoreographedSaga",
@@ -117,6 +120,7 @@ __all__ = [
     "Task",
     "WfsimError",
     "__version__",
+    "called",
     "check_determinism",
     "checkers",
     "corrupt",
@@ -126,6 +130,7 @@ __all__ = [
     "effect",
     "fail",
     "fault_point",
+    "given",
     "hang",
     "lose_event",
     "lose_reply",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from wfsim.errors import DesignError, SimulationError
 from wfsim.kernel import Bounds, Outcome, Simulation, Waiting
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from wfsim.checkers import Verdict
     from wfsim.history import History
+    from wfsim.kernel import Nemesis
 
 START = "2030-01-01T00:00:00+00:00"
 """The date on the wall clock when a simulation starts, unless told otherwise."""
@@ -80,7 +81,7 @@ def simulate(
     main: Any,
     *args: Any,
     seed: int = 0,
-    faults: Sequence[Rule] = (),
+    faults: Sequence[Rule] | Callable[[], Nemesis] = (),
     start: str | datetime = START,
     max_time: Duration | None = None,
     max_steps: int | None = None,
@@ -91,7 +92,8 @@ def simulate(
     """Run ``main(*args)`` in virtual time under ``faults`` and return what happened.
 
     ``main`` is a coroutine function, a plain function that blocks, or a design (whatever has
-    ``run``). ``faults`` are rules such as ``wfsim.fail("charge")``. ``max_time`` bounds virtual
+    ``run``). ``faults`` are rules such as ``wfsim.fail("charge")``, or a function that makes the nemesis of
+    a run: a new one for each, since it counts. ``max_time`` bounds virtual
     time (seconds, or "2h"), ``max_steps`` the number of steps, ``max_stalled_steps`` the steps in which
     time stands still; to reach a bound is an outcome, not an error. ``trace`` records each step
     of each task in ``Run.trace``. An error of ``main`` is in ``Run.error``; ``Run.result()`` raises it.
@@ -108,8 +110,14 @@ def simulate(
     return play()
 
 
-def nemesis_of(faults: Sequence[Rule]) -> Rules | None:
+@overload
+def nemesis_of(faults: Sequence[Rule]) -> Rules | None: ...
+@overload
+def nemesis_of(faults: Sequence[Rule] | Callable[[], Nemesis]) -> Nemesis | None: ...
+def nemesis_of(faults: Sequence[Rule] | Callable[[], Nemesis]) -> Nemesis | None:
     """Return a fresh nemesis for one run: its counts start at zero. No rules need no nemesis."""
+    if callable(faults):
+        return faults()
     return Rules(faults) if faults else None
 
 

@@ -39,6 +39,7 @@ from wfsim.workflows._events import (
     Snapshot,
     StoredEvent,
     Subscription,
+    topic_matches,
 )
 from wfsim.workflows._policy import Policy
 from wfsim.workflows._saga import ChoreographedSaga, Context, LockTable, Saga, Step
@@ -97,6 +98,7 @@ __all__ = [
     "TriggerRule",
     "shortest_paths",
     "simple_paths",
+    "topic_matches",
     "transition_coverage",
     "transition_tour",
 ]

@@ -13,6 +13,7 @@ from wfsim.workflows._events._projection import Projection
 from wfsim.workflows._events._store import EventStore
 from wfsim.workflows._events._stored import Snapshot, StoredEvent
 from wfsim.workflows._events._subscription import Subscription
+from wfsim.workflows._events._topics import matches as topic_matches
 from wfsim.workflows._events._waiting import Receipt
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "Snapshot",
     "StoredEvent",
     "Subscription",
+    "topic_matches",
 ]

@@ -1,0 +1,156 @@
+"""The calls of a run: what the design asked others to do. Axon and its kin say commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from wfsim.errors import DesignError
+from wfsim.history import plain_data
+
+if TYPE_CHECKING:
+    from wfsim.history import History, Span
+
+# What encloses calls, or is the design's own business: none of it asks anybody to do anything.
+_NO_CALLS: Final = frozenset(
+    {"saga", "dag", "machine", "instance", "publish", "handle", "guard", "lock", "append", "ack", "deliver"}
+)
+_PLAIN: Final = frozenset({"forward", "task", "action", "enter", "exit", "output", "call"})
+ANY: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that happened, with all its attempts.
+
+    ``ended`` is "ok", "failed", "unknown" (nobody knows whether it took effect) or "unfinished"; ``value`` what
+    it gave, as plain data; ``error`` the name of its last error. ``instance`` is the process it happened in.
+    """
+
+    name: str
+    attempts: int
+    ended: Literal["ok", "failed", "unknown", "unfinished"]
+    value: Any
+    error: str
+    instance: str
+    start_ns: int
+    ops: tuple[int, ...]
+    step: str = ""
+    kind: str = ""
+
+    def __str__(self) -> str:
+        tries = f", {self.attempts} attempts" if self.attempts > 1 else ""
+        how = {"failed": f" failed: {self.error}", "unknown": f" in doubt: {self.error}"}.get(self.ended, "")
+        return f"{self.name}{how}{' is not finished' if self.ended == 'unfinished' else ''}{tries}"
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A call that is expected. What is not said of it may be anything."""
+
+    name: str
+    attempts: int | None = None
+    ended: str | None = None
+    value: Any = ANY
+    error: str | None = None
+    where: Callable[[Call], bool] | None = None
+
+    def matches(self, call: Call) -> bool:
+        """Tell whether a call is as expected."""
+        return (
+            self.name == call.name
+            and self.attempts in {None, call.attempts}
+            and self.ended in {None, call.ended}
+            and (self.value is ANY or plain_data({"value": self.value})["value"] == call.value)
+            and self.error in {None, call.error}
+            and (self.where is None or bool(self.where(call)))
+        )
+
+    def __str__(self) -> str:
+        said = [
+            f"{word}={getattr(self, word)!r}"
+            for word in ("attempts", "ended", "error")
+            if getattr(self, word) is not None
+        ]
+        if self.value is not ANY:
+            said.append(f"value={self.value!r}")
+        if self.where is not None:
+            said.append(f"where={getattr(self.where, '__name__', 'a function')}")
+        return self.name + (f" ({', '.join(said)})" if said else "")
+
+
+ExpectedCall: TypeAlias = str | Called
+
+_ENDS: Final = ("ok", "failed", "unknown", "unfinished")
+
+
+def called(
+    name: str,
+    *,
+    attempts: int | None = None,
+    ended: Literal["ok", "failed", "unknown", "unfinished"] | None = None,
+    value: Any = ANY,
+    error: type[BaseException] | str | None = None,
+    where: Callable[[Call], bool] | None = None,
+) -> Called:
+    """Say more of an expected call than its name: ``called("charge", attempts=3, ended="failed")``.
+
+    ``value`` is compared with what the call gave, as the history holds it: as plain data. ``where`` is a function
+    of the :class:`Call`. Raise DesignError if nothing could ever be so.
+    """
+    if ended not in {None, *_ENDS}:
+        raise DesignError(f"ended={ended!r} of called({name!r}) is unknown; allowed: {', '.join(_ENDS)}")
+    if attempts is not None and (type(attempts) is not int or attempts < 1):
+        raise DesignError(f"attempts={attempts!r} of called({name!r}) must be 1 or more")
+    title = error.__name__ if isinstance(error, type) else error
+    return Called(name, attempts, ended, value, title, where)
+
+
+def expected_call(one: Any) -> Called:
+    """Read what a user expects: a name, or more of it."""
+    if isinstance(one, Called):
+        return one
+    if isinstance(one, str) and one:
+        return Called(one)
+    raise DesignError(f"{one!r} is no call; write its name, or called('charge', attempts=2)")
+
+
+def calls_of(history: History, since: int = -1) -> tuple[Call, ...]:
+    """Give the calls that began after an operation, in order of their first attempts."""
+    series: dict[tuple[object, ...], list[Span]] = {}
+    found: list[list[Span]] = []
+    for span in history.spans():
+        if span.kind in _NO_CALLS or span.index <= since:
+            continue
+        whose = (span.kind, span.design, span.name, span.process, span.parent)
+        before = series.get(whose)
+        if before is not None and span.attempt == before[-1].attempt + 1:
+            before.append(span)
+            continue
+        series[whose] = [span]
+        found.append(series[whose])
+    return tuple(_call(spans) for spans in found)
+
+
+def title_of(kind: str, name: str) -> str:
+    """Name a call as the timeline does: "charge", "compensate charge"."""
+    return name if kind in _PLAIN or not kind else f"{kind} {name}"
+
+
+def _call(spans: list[Span]) -> Call:
+    first, last = spans[0], spans[-1]
+    ended: Any = {"ok": "ok", "fail": "failed", "info": "unknown"}.get(last.outcome or "", "unfinished")
+    result: Mapping[str, Any] = last.result
+    return Call(
+        title_of(first.kind, first.name),
+        last.attempt,
+        ended,
+        result.get("value"),
+        str(result.get("error", "")).rpartition(".")[2],
+        first.process,
+        first.start_ns,
+        tuple(span.index for span in spans),
+        first.name,
+        first.kind,
+    )

@@ -1,0 +1,66 @@
+"""Which effect takes back which: read off what a saga does forward and back in each of its steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from wfsim.errors import DesignError
+from wfsim.nemesis import fail
+from wfsim.words._play import Scene, play
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from wfsim.history import History
+
+
+def learned(scenes: Sequence[Scene]) -> dict[str, str | None]:
+    """Learn it from these runs, and from a few more in which one step after the other fails.
+
+    Raise DesignError if it cannot be learned: then it must be said.
+    """
+    sentence = scenes[0].sentence
+    design = sentence.subject.example
+    steps: Any = getattr(design, "steps", ())
+    if not steps or not all(hasattr(step, "compensate") for step in steps):
+        raise DesignError(
+            f"{type(design).__name__} {sentence.subject.name!r} does not say what takes back what; name it: "
+            "then_nothing_left_behind({'card charged': 'card refunded'})"
+        )
+    forward, back = _effects(scenes, "forward"), _effects(scenes, "compensate")
+    unknown = [step.name for step in steps if step.compensate is not None and step.name not in back]
+    if any(name in forward for name in unknown) and not sentence.subject.remembers:
+        back |= _effects([play(sentence, fail(step.name)) for step in steps], "compensate")
+    found: dict[str, str | None] = {}
+    for step in steps:
+        found |= _paired(step.name, forward.get(step.name, []), back.get(step.name, []))
+    if not found:
+        raise DesignError(
+            f"{type(design).__name__} {sentence.subject.name!r} leaves no effects to judge; let its steps tell them: "
+            "effect('card charged', order)"
+        )
+    return found
+
+
+def _paired(step: str, forward: list[str], back: list[str]) -> dict[str, str | None]:
+    if not back:
+        return dict.fromkeys(forward)
+    if len(forward) != len(back):
+        raise DesignError(
+            f"step {step!r} has the effects {', '.join(forward)} and takes back {', '.join(back)}: which takes back "
+            "which? then_nothing_left_behind({...})"
+        )
+    return dict(zip(forward, reversed(back), strict=True))
+
+
+def _effects(scenes: Iterable[Scene], kind: str) -> dict[str, list[str]]:
+    """Give the names of the effects in each step, or in its compensation."""
+    found: dict[str, list[str]] = {}
+    for scene in scenes:
+        history: History = scene.history
+        for op in history.where(type="invoke", kind=kind):
+            for one in history.within(op.index):
+                names = found.setdefault(op.name, [])
+                if one.kind == "effect" and one.name not in names:
+                    names.append(one.name)
+    return {name: names for name, names in found.items() if names}
