@@ -54,7 +54,8 @@ def _wfsim(request: pytest.FixtureRequest) -> Simulator:
 
     ``run = wfsim.run(saga, faults=[wfsim.fail("charge")])`` plays a design, a coroutine function or a
     blocking function; ``wfsim.check(run, wfsim.checkers.compensated_in_reverse)`` fails the test with the
-    run's timeline, its seed and the command that replays it. Every name of the module wfsim is there too.
+    run's timeline, its seed and the command that replays it. ``wfsim.given(saga).when("order-1").then_completed()``
+    is both in one sentence. Every name of the module wfsim is there too.
     """
     from wfsim.pytest_plugin._fixture import Simulator
 

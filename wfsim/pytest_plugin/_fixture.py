@@ -9,6 +9,8 @@ import wfsim
 from wfsim.harness import simulate
 from wfsim.pytest_plugin._replay import replay_command
 from wfsim.report import Paper, print_run
+from wfsim.words import ExpectationFailed, Given
+from wfsim.words import given as begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,9 +67,24 @@ class Simulator:
         A test that names no ``seed`` can be given another one from the command line.
         """
         run = simulate(main, *args, seed=self.seed if seed is None else seed, faults=faults, **options)
-        fixed = seed is not None
-        self._runs.append((run, replay_command(self._config, self._nodeid, None if fixed else run.seed)))
+        self.played(run, self.replay_command(run, is_fixed=seed is not None))
         return run
+
+    def given(self, design: Any, *, seed: int | None = None, **options: Any) -> Given:
+        """Begin a sentence: ``wfsim.given(checkout).when("order-1").then_completed()``; see ``wfsim.given``.
+
+        A sentence that names no ``seed`` can be given another one from the command line.
+        """
+        notes = _Notes(self, is_fixed=seed is not None)
+        return begin(design, seed=self.seed if seed is None else seed, notes=notes, **options)
+
+    def played(self, run: Run, replay: str) -> None:
+        """Remember a run, to be shown if the test fails."""
+        self._runs.append((run, replay))
+
+    def replay_command(self, run: Run, *, is_fixed: bool) -> str:
+        """Give the command that plays the test of a run again."""
+        return replay_command(self._config, self._nodeid, None if is_fixed else run.seed)
 
     def check(self, run: Run, *checkers: Checker) -> list[Verdict]:
         """Fail the test unless every checker finds that all is well; give the verdicts.
@@ -85,14 +102,14 @@ class Simulator:
 
     def sections(self, error: BaseException | None) -> list[tuple[str, str]]:
         """Give the runs of a failed test as sections of its report, save one that the error tells already."""
-        told = error.run if isinstance(error, CheckFailed) else None
+        told = error.run if isinstance(error, CheckFailed | ExpectationFailed) else None
         left = [run for run, _ in self._runs if run is not told]
         return [(f"{_TITLE}: {_ended(run)}", self._story(run, ())) for run in left[-_SHOWN_RUNS:]]
 
     def shorten(self, report: pytest.TestReport, error: BaseException | None) -> None:
         """Keep the story out of pytest's short summary, which shows whole messages on CI servers."""
         crash = getattr(report.longrepr, "reprcrash", None)
-        if isinstance(error, CheckFailed) and error.summary and crash is not None:
+        if isinstance(error, CheckFailed | ExpectationFailed) and error.summary and crash is not None:
             crash.message = f"{type(error).__module__}.{type(error).__name__}: {error.summary}"
 
     def _story(self, run: Run, broken: Sequence[Verdict]) -> str:
@@ -112,8 +129,22 @@ class Simulator:
         if name in wfsim.__all__:
             return getattr(wfsim, name)
         raise AttributeError(
-            f"the wfsim fixture has no {name!r}; it has run, check, seed and the names of wfsim"
+            f"the wfsim fixture has no {name!r}; it has run, check, given, seed and the names of wfsim"
         )
+
+
+class _Notes:
+    """What a sentence tells the fixture of its runs."""
+
+    def __init__(self, simulator: Simulator, *, is_fixed: bool) -> None:
+        self._simulator = simulator
+        self._is_fixed = is_fixed
+
+    def played(self, run: Run) -> None:
+        self._simulator.played(run, self.replay(run))
+
+    def replay(self, run: Run) -> str:
+        return self._simulator.replay_command(run, is_fixed=self._is_fixed)
 
 
 def _objection(verdict: Verdict) -> str:

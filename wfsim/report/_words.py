@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wfsim.report._dag_words import dag_fact
 from wfsim.report._machine_words import guard_says, machine_fact
 from wfsim.report._saga_words import saga_fact, saga_place
+from wfsim.report._sentence_words import sentence_fact
 from wfsim.units import format_duration
 
 if TYPE_CHECKING:
@@ -121,12 +122,15 @@ def fact(op: Op, fault: Op | None = None) -> str:
         return _process(op, fault)
     if op.kind == "fault":
         return f"fault: {op.name}{_place_of(op)} (injected)"
-    words = _EVENT_WORDS.get(op.kind, "")
+    words = (
+        "" if "in" in op.data else _EVENT_WORDS.get(op.kind, "")
+    )  # a machine drops events in its own words
     return (
         words.format_map(_Known({"name": op.name, **op.data}))
         or machine_fact(op)
         or dag_fact(op)
         or saga_fact(op)
+        or sentence_fact(op)
         or f"{subject(op)}{_details(op)}"
     )
 

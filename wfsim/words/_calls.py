@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -10,6 +9,8 @@ from wfsim.errors import DesignError
 from wfsim.history import plain_data
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from wfsim.history import History, Span
 
 # What encloses calls, or is the design's own business: none of it asks anybody to do anything.

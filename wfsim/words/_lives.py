@@ -12,6 +12,7 @@ from wfsim.kernel import current, span, start_process
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from wfsim.history import Recorder
     from wfsim.kernel import Process
     from wfsim.workflows import Session, StateMachine
 
@@ -139,22 +140,8 @@ class Lives:
         started = simulation.start - _EPOCH
         now_ns = started // timedelta(microseconds=1) * 1_000 + simulation.now_ns  # as timers are set
         for life in self._lives.values():
-            session = life.session
-            if session is None or life.process is None or not life.process.alive:
-                continue
-            states = [session.state] if isinstance(session.state, str) else list(session.state)
-            told = {
-                "state": states,
-                "within": list(session.states),
-                "data": session.data,
-                "done": session.done,
-            }
-            simulation.recorder.event(RESTS, session.design, life.key, life.key, data=told)
-            for timer in session.timers:
-                data = {"in_ns": timer.due_ns - now_ns, "event": timer.event}
-                if timer.arrow is not None:
-                    data |= {"from": timer.arrow.source.name, "to": [one.name for one in timer.arrow.targets]}
-                simulation.recorder.event(SCHEDULED, session.design, timer.name, life.key, data=data)
+            if life.session is not None and life.process is not None and life.process.alive:
+                _tell(simulation.recorder, life.key, life.session, now_ns)
 
     def leave(self) -> None:
         """Let what still runs be as it is."""
@@ -164,3 +151,14 @@ class Lives:
 
 async def _end_of(process: Process) -> None:
     await process
+
+
+def _tell(recorder: Recorder, key: str, session: Session, now_ns: int) -> None:
+    states = [session.state] if isinstance(session.state, str) else list(session.state)
+    told = {"state": states, "within": list(session.states), "data": session.data, "done": session.done}
+    recorder.event(RESTS, session.design, key, key, data=told)
+    for timer in session.timers:
+        data = {"in_ns": timer.due_ns - now_ns, "event": timer.event}
+        if timer.arrow is not None:
+            data |= {"from": timer.arrow.source.name, "to": [one.name for one in timer.arrow.targets]}
+        recorder.event(SCHEDULED, session.design, timer.name, key, data=data)

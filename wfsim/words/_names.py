@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _GLOB = ("*", "?", "[")
 _BACK = "compensate "
+_CLOSE = 0.6
+# Where not all names are known a close one may well be another: order.paid, order.placed.
+_VERY_CLOSE = 0.88
 
 
 def check_name(what: str, name: str, known: Iterable[str], of: str, *, is_all: bool) -> None:
@@ -22,7 +25,7 @@ def check_name(what: str, name: str, known: Iterable[str], of: str, *, is_all: b
     names = list(dict.fromkeys(known))
     if name in names:
         return
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=_CLOSE if is_all else _VERY_CLOSE)
     if close:
         raise DesignError(f"{of} has no {what} {name!r}; did you mean {close[0]!r}?")
     if is_all:
@@ -56,7 +59,7 @@ def check_faults(subject: Subject, faults: Iterable[Rule]) -> None:
     for rule in faults:
         name = getattr(rule, "step", None)
         if steps and name and rule.topic is None and not any(sign in name for sign in _GLOB):
-            check_name("step", name, steps, _title(subject), is_all=False)
+            check_name("step", name, steps, _title(subject), is_all=rule.point is None and rule.on is None)
 
 
 def _title(subject: Subject) -> str:

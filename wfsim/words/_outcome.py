@@ -107,7 +107,7 @@ class Outcome(CallWords, EventWords, TimeWords, EndWords, WorldWords):
         self._insist_on_given(first)
         if self._shorthands is None:
             return [first]
-        rules = rules_for(first.passed, self._shorthands)
+        rules = rules_for(self._sentence.subject, first.passed, self._shorthands)
         if not rules:
             raise DesignError(
                 f"{first.run.name!r} passes no fault point at which one of these faults could strike, so there is "
@@ -118,7 +118,8 @@ class Outcome(CallWords, EventWords, TimeWords, EndWords, WorldWords):
 
     def _play(self, rule: Rule | None) -> Scene:
         scene = play(self._sentence, rule)
-        self._notes.played(scene.run)
+        if rule is None:  # those at failure points are many, and told of when they fail
+            self._notes.played(scene.run)
         return scene
 
     def _insist_on_given(self, scene: Scene) -> None:

@@ -103,7 +103,12 @@ class _Publisher:
             raise DesignError(
                 f"what comes to bus {self._bus.name!r} are events: .when(Event('order.placed', {{...}}))"
             )
-        return tuple(self._bus.publish(event) for event in args)
+        nemesis: Any = current().nemesis  # type: ignore[union-attr]
+        nemesis.is_own_doing = True
+        try:
+            return tuple(self._bus.publish(event) for event in args)
+        finally:
+            nemesis.is_own_doing = False
 
     async def settle(self, receipts: list[Any]) -> list[Any]:
         found: list[Any] = []

@@ -32,6 +32,8 @@ class Passage:
     topic: str = ""
     subscriber: str = ""
     ends: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    is_own_doing: bool = False
+    """Whether it was the sentence itself that passed, which is no failure point of the design."""
 
     @property
     def is_of_event(self) -> bool:
@@ -48,6 +50,8 @@ class Stagehand(Rules):
         self._done = tuple(done)
         self._missing = list(self._done)
         self._begun = False
+        self.is_own_doing = False
+        """Whether what passes now is the sentence's own doing."""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -78,7 +82,8 @@ class Stagehand(Rules):
                 if self._begun and point == "reply" and kind != "compensate":
                     self._tick_off(name)
                 return None
-            self.passed.append(Passage(*where, attempt, process, time_ns, *event))  # type: ignore[arg-type]
+            own = self.is_own_doing
+            self.passed.append(Passage(*where, attempt, process, time_ns, *event, is_own_doing=own))  # type: ignore[arg-type]
             return None if decide is None else decide(attempt, process, time_ns)
 
         return watched

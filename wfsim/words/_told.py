@@ -71,11 +71,11 @@ def published_in(history: History, since: int) -> tuple[Published, ...]:
 
 def handled_in(history: History, since: int) -> tuple[Published, ...]:
     """Give the events that were handled after an operation, each with the subscriber's name."""
-    found = []
-    for span in history.spans():
-        if span.kind == "handle" and span.index > since and span.outcome == "ok":
-            found.append(Published(_origin(history, span), span.index, span.start_ns, span.name))
-    return tuple(found)
+    return tuple(
+        Published(_origin(history, span), span.index, span.start_ns, span.name)
+        for span in history.spans()
+        if span.kind == "handle" and span.index > since and span.outcome == "ok"
+    )
 
 
 def dead_in(history: History, since: int) -> tuple[Published, ...]:
@@ -171,7 +171,9 @@ def fired_in(history: History, since: int) -> tuple[Due, ...]:
         if op.kind == "transition" and str(op.data.get("on", "")).startswith("after "):
             names = (op.name, *op.data.get("from", ()), *op.data.get("to", ()))
             found.append(Due(tuple(dict.fromkeys(names)), 0, op.time_ns, op.process, op.index))
-        elif op.kind == "timer":
+        elif (
+            op.kind == "timer" and "after_ns" not in op.data
+        ):  # an event that was sent; else its transition tells
             found.append(Due((op.name,), 0, op.time_ns, op.process, op.index))
     return tuple(found)
 
