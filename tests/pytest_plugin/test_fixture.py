@@ -167,7 +167,7 @@ import pytest
 
 def test_it(wfsim):
     for name in front.__all__:
-        assert getattr(wfsim, name) is getattr(front, name)
+        assert name == "given" or getattr(wfsim, name) is getattr(front, name)  # given has the test's seed
     with pytest.raises(AttributeError, match="the wfsim fixture has no 'chrage'"):
         wfsim.chrage
 """
@@ -216,3 +216,47 @@ def test_a_process_that_imports_everything_anew_tells_the_same(session, pytester
 
 def _timeline(result: pytest.RunResult) -> list[str]:
     return [line.rstrip() for line in result.outlines if line[:6].strip(" ↯").startswith("0.")]
+
+
+def test_a_sentence_passes(session) -> None:
+    """A test is one sentence, about a design that holds."""
+    result = session(
+        """
+def test_outage(wfsim):
+    wfsim.given(shop()).under(wfsim.fail("charge")).when().then_compensated("reserve")
+"""
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_a_sentence_that_fails_tells_its_story_once(session, monkeypatch) -> None:
+    """What was expected and what happened, the timeline, the seed, the command; one line in the summary."""
+    monkeypatch.setenv("CI", "true")
+    result = session(
+        """
+def test_outage(wfsim):
+    wfsim.given(shop()).under(wfsim.fail("charge")).when().then_called("reserve", "charge")
+""",
+        "--wfsim-seed",
+        "7",
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E * wfsim.ExpectationFailed: then_called: compensate reserve not expected",
+            "E * expected, in this order, and none other:",
+            "E * what happened, in order:",
+            "E * charge failed: InjectedFault, 2 attempts",
+            "E * ✗ * compensate reserve ok * ←then_called",
+            "E * seed 7; replay: pytest test_shop.py::test_outage --wfsim-seed 7",
+            "FAILED *test_outage - wfsim.ExpectationFailed: then_called: compensate reserve not expected",
+        ]
+    )
+    assert told(result).count("time   took") == 1
+    assert "_outcome.py" not in told(result)
+
+
+def test_a_sentence_may_fix_its_seed(session) -> None:
+    """The command then names no other."""
+    result = session("def test_it(wfsim):\n    wfsim.given(shop(), seed=3).when().then_failed()\n")
+    result.stdout.fnmatch_lines(["E * seed 3; replay: pytest test_shop.py::test_it"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from wfsim.kernel import current
@@ -82,8 +82,8 @@ class Stagehand(Rules):
                 if self._begun and point == "reply" and kind != "compensate":
                     self._tick_off(name)
                 return None
-            own = self.is_own_doing
-            self.passed.append(Passage(*where, attempt, process, time_ns, *event, is_own_doing=own))  # type: ignore[arg-type]
+            passage = Passage(*where, attempt, process, time_ns, *event)  # type: ignore[arg-type]
+            self.passed.append(replace(passage, is_own_doing=self.is_own_doing))
             return None if decide is None else decide(attempt, process, time_ns)
 
         return watched
