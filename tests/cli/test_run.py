@@ -196,6 +196,13 @@ def test_a_path_without_scenarios_is_bad_input(folder, capsys, path, message) ->
     assert capsys.readouterr().err == f"{message}\n"
 
 
+def test_a_link_that_leads_nowhere_says_so(folder, capsys) -> None:
+    """The name is right; what it leads to is gone."""
+    (folder / "old.yaml").symlink_to("gone.yaml")
+    assert main(["run", "old.yaml"]) == 2
+    assert capsys.readouterr().err == "old.yaml: a link to gone.yaml, which does not exist\n"
+
+
 def test_hidden_files_of_a_directory_are_left_out(folder, capsys) -> None:
     """What a version control system or an editor keeps below a directory is no scenario."""
     hidden = folder / "scenarios" / ".old"

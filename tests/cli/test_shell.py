@@ -60,6 +60,15 @@ def test_wrong_arguments_exit_with_2(arguments, capsys) -> None:
     assert capsys.readouterr().err.startswith("usage: wfsim")
 
 
+def test_help_tells_the_exit_codes(capsys) -> None:
+    """Its last line is plain text, on the whole command line's page and on that of ``run``."""
+    for arguments in (["--help"], ["run", "--help"]):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert last == "exit code: 0 all expectations met, 1 an expectation failed, 2 bad input"
+
+
 def test_ascii_stands_in_where_the_encoding_has_no_more(folder) -> None:
     """On a terminal without UTF-8 the same story is told with ASCII marks; no letter is lost to an error."""
     (folder / "euro.yaml").write_text((folder / GOOD).read_text().replace("bank is down", "bänk is döwn"))
@@ -73,9 +82,15 @@ def test_ascii_stands_in_where_the_encoding_has_no_more(folder) -> None:
 
 def test_ctrl_c_ends_cleanly(folder) -> None:
     """An interrupted run says one word, leaves no traceback and exits with 130."""
-    (folder / "long.yaml").write_text((folder / GOOD).read_text().replace("[3, 4]", "1000000"))
-    process = start("run", "long.yaml")
-    time.sleep(1.5)
+    begun = folder / "begun"
+    (folder / "endless.py").write_text(
+        f"import pathlib\n\ndef work():\n    pathlib.Path({str(begun)!r}).touch()\n"
+    )
+    (folder / "endless.yaml").write_text("design: endless.py:work\nseeds: 1000000\n")
+    process = start("run", "endless.yaml")
+    while not begun.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert (out, err) == ("", "interrupted\n")

@@ -115,6 +115,14 @@ def test_an_experiment_without_expectations_is_done_not_passed() -> None:
     assert page(lambda paper: report.print_verdict(paper, result)) == "\nDONE  1 run, nothing expected\n"
 
 
+@pytest.mark.parametrize(("seconds", "shown"), [(0.0312, "0.031s"), (9.4, "9.4s"), (75.2, "1m 15s")])
+def test_the_time_it_really_took_is_told_in_words(seconds, shown) -> None:
+    """No exponents, however long it took."""
+    result = run_all(Experiment("x", waiter))
+    text = page(lambda paper: report.print_verdict(paper, result, seconds))
+    assert text.endswith(f" of virtual time in {shown}\n")
+
+
 def test_a_fault_that_found_nothing_to_strike_is_reported() -> None:
     """A misspelt step would otherwise look like a design that bears everything."""
     result = run_all(Experiment("shop", shop(), faults=(fail("chrage"),), seeds=(1, 2)))

@@ -18,6 +18,8 @@ def scenario_files(path: str) -> list[str]:
     if place.is_file():
         return [path]
     if not place.is_dir():
+        if place.is_symlink():
+            raise ScenarioError(f"a link to {place.readlink()}, which does not exist", path)
         raise ScenarioError("no such file or directory", path, suggestion=_near(place))
     found = sorted(file for file in place.rglob("*") if file.suffix in SUFFIXES and not _hidden(file, place))
     if not found:
@@ -38,5 +40,5 @@ def _near(path: Path) -> str:
     names = sorted(
         other.name for other in path.parent.iterdir() if other.is_dir() or other.suffix in SUFFIXES
     )
-    close = get_close_matches(path.name, names, n=1)
+    close = get_close_matches(path.name, [name for name in names if name != path.name], n=1)
     return str(path.parent / close[0]) if close else ""

@@ -20,7 +20,7 @@ EXIT_PIPE_CLOSED = 141
 _RUN = """\
 Plays each scenario with all its seeds in virtual time. Prints the timeline of the run that tells most, a
 table of the runs, and the verdict of every expectation; for a failure, the command that replays it."""
-_EPILOG = r"""\ exit code: 0 all expectations met, 1 an expectation failed, 2 bad input"""
+_EPILOG = "exit code: 0 all expectations met, 1 an expectation failed, 2 bad input"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wfsim.report._paper import Paper
 
 _ROWS: Final = 12
+_TEN_SECONDS: Final = 10
 _SIGNS: Final = {True: ("✓", "green"), False: ("✗", "bold red"), "unknown": ("?", "yellow")}
 
 _VERDICT_COLUMNS: Final = (Column(), Column())
@@ -150,12 +151,17 @@ def print_verdict(paper: Paper, result: ExperimentResult, real_s: float | None =
     )
     if real_s is not None:
         virtual_ns = sum(one.run.duration_ns for one in result.runs)
-        text += f": {about(virtual_ns)} of virtual time in {real_s:.2g}s"
+        text += f": {about(virtual_ns)} of virtual time in {_real(real_s)}"
     passed = paper.words("PASSED" if count else "DONE", "bold green")
     word = passed if result.passed else paper.words("FAILED", "bold red")
     paper.print()
     paper.print(word.append_text(paper.words(text)))
     print_replays(paper, [result])
+
+
+def _real(seconds: float) -> str:
+    """Write a time of the real world, of which two digits are worth telling: "0.31s", "7m 3s"."""
+    return about(round(seconds) * 10**9) if seconds >= _TEN_SECONDS else f"{seconds:.2g}s"
 
 
 def print_replays(paper: Paper, results: Sequence[ExperimentResult]) -> None:
