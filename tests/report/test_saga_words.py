@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wfsim import LockTable, MemoryJournal, Saga, crash, simulate, start_process
+from wfsim import LockTable, MemoryJournal, Retry, Saga, crash, fail, simulate, start_process
 from wfsim.report._story import tell
 
 
@@ -46,3 +46,14 @@ def test_locks_are_told():
     told = lines_of(build(locks=LockTable("rooms").lock("room 7")))
     assert "lock room 7 ok" in told
     assert "order/order-1 gives back room 7" in told
+
+
+def test_tries_of_a_compensation_are_told_as_such():
+    """What is tried again is the way back, and not the step."""
+    saga = Saga("order")
+    retry = Retry(attempts=2, delay="1s")
+    saga.add_step("reserve", forward=lambda: None, compensate=lambda: None, compensate_retry=retry)
+    saga.add_step("charge", forward=lambda: None)
+    told = lines_of(saga, fail("reserve", on="compensate"), fail("charge"))
+    assert "waits 1s, then tries to compensate reserve again" in told
+    assert "gives up compensating reserve after trying 2 times" in told

@@ -80,7 +80,8 @@ def _fact(tree: Tree, op: Op) -> Line:
     is_fault = op.kind == "fault" or fault is not None
     is_bad = is_fault or is_crash(op) or "gave_up" in op.data
     tone: Tone = "bad" if is_bad else "good" if op.kind == "done" else "aside"
-    return _line(tree, op, fact(op, fault), f"{is_bad}", tone=tone, fault=is_fault)
+    source = tree.history[op.cause] if op.kind == "retry" and op.cause is not None else fault
+    return _line(tree, op, fact(op, source), f"{is_bad}", tone=tone, fault=is_fault)
 
 
 def _line(tree: Tree, op: Op, text: str, pattern: str, *, tone: Tone = "plain", fault: bool = False) -> Line:

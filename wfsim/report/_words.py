@@ -112,14 +112,14 @@ def effects_of(end: Op, effects: Sequence[Op]) -> str:
     return "".join(f", effect{one}" for one in named)
 
 
-def fact(op: Op, fault: Op | None = None) -> str:
-    """Tell a bare fact: an effect, a wait, a crash (``fault`` is what it came from), a user's own."""
+def fact(op: Op, source: Op | None = None) -> str:
+    """Tell a bare fact: an effect, a wait, a crash, a user's own. ``source``: the fault or failed try it came from."""
     if op.kind == "effect":
         return f"effect: {op.name}{_details(op)}"
     if op.kind == "retry":
-        return _retry(op)
+        return _retry(op, source)
     if op.kind == "process":
-        return _process(op, fault)
+        return _process(op, source)
     if op.kind == "fault":
         return f"fault: {op.name}{_place_of(op)} (injected)"
     words = (
@@ -167,19 +167,18 @@ def _place_of(fault: Op) -> str:
     return f" at {place}" if place else ""
 
 
-def _retry(op: Op) -> str:
+def _retry(op: Op, failed: Op | None) -> str:
+    undoing = failed is not None and failed.kind == "compensate"
     gave_up = op.data.get("gave_up")
+    given_up = f"gives up {'compensating' if undoing else 'on'} {op.name}"
     if gave_up == "attempts":
         times = "once" if op.attempt == 1 else f"{op.attempt} times"
-        return f"gives up on {op.name} after trying {times}"
+        return f"{given_up} after trying {times}"
     if gave_up:
-        return f"gives up on {op.name} at once: the error is {gave_up}"
+        return f"{given_up} at once: the error is {gave_up}"
     delay_ns = op.data.get("delay_ns")
-    return (
-        f"waits {about(delay_ns)}, then tries {op.name} again"
-        if delay_ns
-        else f"tries {op.name} again at once"
-    )
+    again = f"tries {'to compensate ' if undoing else ''}{op.name} again"
+    return f"waits {about(delay_ns)}, then {again}" if delay_ns else f"{again} at once"
 
 
 def _process(op: Op, fault: Op | None) -> str:
