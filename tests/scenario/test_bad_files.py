@@ -163,3 +163,10 @@ def test_no_value_in_any_section_makes_a_traceback(section, value):
     """Each section survives values of every type."""
     data = {"design": {"saga": "s", "steps": [{"name": "a"}]}, section: value}
     assert all(error.line == 1 and error.column > 1 for error in errors_of(json.dumps(data)))
+
+
+def test_a_design_in_the_directory_above_is_suggested(folder):
+    """Who writes the path as seen from where pytest runs gets the one that is right."""
+    (folder / "scenarios").mkdir()
+    problem = "there is no file designs.py; its path is relative to this file; did you mean '../designs.py'?"
+    assert problems("design: designs.py:checkout\n", folder / "scenarios") == [f"1:9: design: {problem}"]

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _OF_A_WORKLOAD = ("success_rate", "completes_within", "effect_count", "effect_undone", "op_count", "outcome")
 _SECTIONS = ("holds", "breaks")
+_BREAKS = (
+    "what a design is expected to break stands in a list of its own: expect: {holds: [...], breaks: [...]}"
+)
 
 
 def known_checkers() -> dict[str, Callable[..., Verdict]]:
@@ -67,7 +70,10 @@ def _read_entry(entry: Any, *, breaks: bool) -> Expectation:
         name, given = next(iter(entry.items()))
         at = (name,)
     else:
-        raise Wrong(f"expected one checker, alone or with its options, got {shown(entry)}")
+        got = f"the keys {', '.join(entry)}" if isinstance(entry, dict) and entry else shown(entry)
+        raise Wrong(f"expected one checker, alone or with its options, got {got}; {_BREAKS}")
+    if name in _SECTIONS:
+        raise Wrong(f"'{name}' is no checker; {_BREAKS}", at=at, key=True)
     checker = _checker(name, at)
     try:
         return Expectation(name, checker, read_options(checker, given), breaks=breaks)

@@ -30,9 +30,9 @@ def load_reference(text: Any, folder: FilePath) -> Any:
     if there is no such file, module or attribute, or if importing it fails.
     """
     where, _, attribute = text.rpartition(":") if isinstance(text, str) else ("", "", "")
-    if not where or not attribute:
+    if not attribute or not (where.endswith(".py") or _is_module(where)):
         raise Wrong(f"expected a Python reference, got {_shown(text)}; {_FORM}")
-    module = _load_file(folder / where, where) if where.endswith(".py") else _load_module(where, folder)
+    module = _load_file(folder, where) if where.endswith(".py") else _load_module(where, folder)
     found: Any = module
     for part in attribute.split("."):
         if not hasattr(found, part):
@@ -76,11 +76,15 @@ def _is_error(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, Exception) and not issubclass(value, Warning)
 
 
-def _load_file(path: FilePath, shown: str) -> ModuleType:
+def _is_module(name: str) -> bool:
+    return "/" not in name and all(name.split("."))
+
+
+def _load_file(folder: FilePath, shown: str) -> ModuleType:
+    path = folder / shown
     if not path.is_file():
-        siblings = sorted(other.name for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        suggestion = nearest(path.name, siblings)
-        raise Wrong(f"there is no file {shown}", suggestion=suggestion)
+        problem = f"there is no file {shown}; its path is relative to this file"
+        raise Wrong(problem, suggestion=_near_file(folder, shown))
     name = f"{_PACKAGE}.{path.resolve().parent.name}.{path.stem}"
     loader = SourceFileLoader(name, str(path))
     module = module_from_spec(ModuleSpec(name, loader, origin=str(path)))
@@ -118,6 +122,16 @@ def _importable(folder: FilePath, shown: str) -> Iterator[None]:
         raise Wrong(f"importing {shown} failed: {what} ({at}, line {line})") from error
     finally:
         sys.path[:] = before
+
+
+def _near_file(folder: FilePath, shown: str) -> str:
+    """Find the file that was probably meant: of that name in a directory above, or of a similar one beside."""
+    for above in ("..", "../.."):
+        if (folder / above / shown).is_file():
+            return f"{above}/{shown}"
+    path = folder / shown
+    siblings = sorted(other.name for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
+    return nearest(path.name, siblings)
 
 
 def _near(attribute: str, names: list[str], where: str) -> str:
