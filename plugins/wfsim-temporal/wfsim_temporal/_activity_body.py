@@ -1,0 +1,116 @@
+"""Calling the user's activity: arguments, interceptors, and code that blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import temporalio.common
+import temporalio.exceptions
+from temporalio.api.common.v1 import Payload
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ActivityOutboundInterceptor,
+    ExecuteActivityInput,
+)
+
+from wfsim.kernel import call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from temporalio.testing import ActivityEnvironment
+
+    from wfsim_temporal._worker import Worker
+
+
+async def call_activity(
+    worker: Worker, definition: Any, payloads: Any, headers: Any, environment: ActivityEnvironment
+) -> Any:
+    """Call an activity's function in an environment, through the worker's interceptors."""
+    arguments = await _decode(worker, definition, list(payloads))
+    function = definition.fn
+    if not worker.interceptors:
+        if definition.is_async:
+            return await environment.run(function, *arguments)
+        return await environment.run(_blocking(function), *arguments)
+    inbound: Any = _Inbound()
+    for interceptor in reversed(worker.interceptors):
+        inbound = interceptor.intercept_activity(inbound)
+
+    async def intercepted() -> Any:
+        inbound.init(_Outbound(environment))
+        return await inbound.execute_activity(
+            ExecuteActivityInput(fn=function, args=arguments, executor=None, headers=headers)
+        )
+
+    return await environment.run(intercepted)
+
+
+async def _decode(worker: Worker, definition: Any, payloads: list[Any]) -> list[Any]:
+    converter = worker.data_converter
+    if converter.payload_codec is not None and payloads:
+        copies = [Payload.FromString(one.SerializeToString()) for one in payloads]
+        payloads = list(await converter.payload_codec.decode(copies))
+    types = definition.arg_types
+    if not definition.name:  # the dynamic activity takes what comes
+        types = [temporalio.common.RawValue] * len(payloads)
+    elif types is not None and len(types) != len(payloads):
+        types = None
+    try:
+        arguments = converter.payload_converter.from_payloads(payloads, types) if payloads else []
+    except Exception as error:
+        raise temporalio.exceptions.ApplicationError("Failed decoding arguments") from error
+    return [arguments] if not definition.name else arguments
+
+
+def _blocking(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function that blocks run as a simulated thread.
+
+    Nothing interrupts it from outside: it learns of its cancellation when it next sends a heartbeat, or asks.
+    """
+
+    async def in_thread(*arguments: Any) -> Any:
+        running = asyncio.ensure_future(call(function, *arguments))
+        while True:
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                if running.done():
+                    raise
+
+    return in_thread
+
+
+def _is_async(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - an object whose call is a coroutine function
+    )
+
+
+class _Inbound(ActivityInboundInterceptor):
+    """The end of the chain of interceptors."""
+
+    def __init__(self) -> None:
+        pass
+
+    def init(self, outbound: ActivityOutboundInterceptor) -> None:
+        """See the SDK."""
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - the SDK's name
+        function = input.fn if _is_async(input.fn) else _blocking(input.fn)
+        return await function(*input.args)
+
+
+class _Outbound(ActivityOutboundInterceptor):
+    """What interceptors reach the environment by."""
+
+    def __init__(self, environment: ActivityEnvironment) -> None:
+        self._environment = environment
+
+    def info(self) -> Any:
+        return self._environment.info
+
+    def heartbeat(self, *details: Any) -> None:
+        self._environment.on_heartbeat(*details)

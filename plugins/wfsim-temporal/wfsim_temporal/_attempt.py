@@ -1,0 +1,263 @@
+"""A worker's part of an activity: one attempt, with the user's code in the SDK's own environment."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import temporalio.activity
+import temporalio.common
+import temporalio.exceptions
+from temporalio.api.common.v1 import Payloads
+from temporalio.api.failure.v1 import Failure
+from temporalio.testing import ActivityEnvironment
+
+from wfsim.errors import ReplyLost
+from wfsim.kernel import fault_point, perform
+from wfsim_temporal._activity_body import call_activity
+from wfsim_temporal._payloads import change_payloads, drive
+from wfsim_temporal._proto import date, delta
+
+if TYPE_CHECKING:
+    from wfsim_temporal._activity import Activity
+    from wfsim_temporal._session import Session
+    from wfsim_temporal._worker import Worker
+
+_TEMPLATE: Final = ActivityEnvironment().info
+_INFO_FIELDS: Final = {one.name for one in fields(temporalio.activity.Info)}
+_TAKES_CLIENT: Final = "client" in inspect.signature(ActivityEnvironment.__init__).parameters
+_Details: Final = getattr(temporalio.activity, "ActivityCancellationDetails", None)
+_HEARTBEAT_SHARE: Final = 0.8
+
+
+class Attempt:
+    """One attempt. ``ended`` is a future that is done when its code has come to an end."""
+
+    def __init__(self, session: Session, activity: Activity) -> None:
+        self.session = session
+        self.activity = activity
+        self.number = activity.attempt
+        self.token = activity.token
+        self.environment = new_environment(session.worker, activity_info(session, activity))
+        self.environment.on_heartbeat = self.heartbeat
+        self.ended: asyncio.Future[None] = session.server.future()
+        self.is_canceled = False
+        self._next_beat_ns = 0
+        self._held_back: Payloads | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    # -- running
+
+    async def run(self) -> None:
+        """Run the user's code and tell the server what came of it."""
+        execution = self.activity.execution
+        try:
+            value = await perform(
+                "activity",
+                execution.start.workflow_type,
+                self.activity.name,
+                _body,
+                self,
+                attempt=self.number,
+                cause=execution.journal.index,
+                data={"workflow_id": execution.start.workflow_id},
+            )
+        except ReplyLost:
+            self._end()  # the worker's answer does not arrive: the server waits until a timeout
+        except BaseException as error:  # noqa: BLE001 - the SDK's worker reports every error, these too
+            self._end()
+            self._report_error(error)
+        else:
+            self._end()
+            self._report(value)
+
+    def _end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self.ended.set_result(None)
+        self.session.end_attempt(self)
+
+    def _report(self, value: Any) -> None:
+        try:
+            payload = encode(self.session.worker, value)
+        except Exception as error:  # noqa: BLE001 - what does not convert is the activity's failure
+            self._report_error(error)
+        else:
+            self._flush_held_back()
+            self.session.server.soon(self.activity.complete, self.token, payload)
+
+    def _report_error(self, error: BaseException) -> None:
+        if isinstance(error, temporalio.activity._CompleteAsyncError):
+            self._flush_held_back()
+            return
+        self._flush_held_back()
+        failure, is_cancellation = failure_of(self.session.worker, error, is_canceled=self.is_canceled)
+        if is_cancellation:
+            details = failure.canceled_failure_info
+            held = details.details if details.HasField("details") else None
+            self.session.server.soon(self.activity.cancel, self.token, held)
+        else:
+            self.session.server.soon(self.activity.fail, self.token, failure)
+
+    def on_worker_shutdown(self) -> None:
+        """Tell the code that its worker stops."""
+        self.environment.worker_shutdown()
+        self._cancel(_Details and _Details(worker_shutdown=True))
+
+    # -- heartbeats
+
+    def heartbeat(self, *details: Any) -> None:
+        """Take a heartbeat of the user's code; Core sends no more than its throttle lets through."""
+        if self.is_canceled and self._is_blocking():
+            raise temporalio.exceptions.CancelledError("Cancelled")
+        converter = self.session.worker.data_converter.payload_converter
+        payloads = Payloads(payloads=converter.to_payloads(details) if details else ())
+        left_ns = self._next_beat_ns - self.session.server.now_ns
+        if left_ns <= 0:
+            self._send(payloads)
+            return
+        self._held_back = payloads
+        if self._timer is None:
+            self._timer = self.session.after(left_ns, self._on_timer)
+
+    def _is_blocking(self) -> bool:
+        definition = self.session.worker.activity(self.activity.name)
+        return not definition.is_async and not definition.no_thread_cancel_exception
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if not self.ended.done():
+            self._flush_held_back()
+
+    def _flush_held_back(self) -> None:
+        held, self._held_back = self._held_back, None
+        if held is not None:
+            self._send(held)
+
+    def _send(self, payloads: Payloads) -> None:
+        server = self.session.server
+        codec = self.session.worker.data_converter.payload_codec
+        if codec is not None:
+            change_payloads(payloads, lambda held: drive(codec.encode(held)))
+        self._next_beat_ns = server.now_ns + self._throttle_ns()
+        if server.simulation.watch is None:
+            server.soon(self._reach_server, payloads)
+        else:
+            self.session.spawn(self._send_under_faults(payloads))
+
+    def _throttle_ns(self) -> int:
+        limit_ns, worker = self.activity.limits.heartbeat_ns, self.session.worker
+        if limit_ns is None:
+            return worker.default_throttle_ns
+        return min(int(limit_ns * _HEARTBEAT_SHARE), worker.longest_throttle_ns)
+
+    async def _send_under_faults(self, payloads: Payloads) -> None:
+        design, name = self.activity.execution.start.workflow_type, f"{self.activity.name}.heartbeat"
+        try:
+            await fault_point("call", kind="heartbeat", design=design, name=name, attempt=self.number)
+        except Exception:  # noqa: BLE001 - a heartbeat that fails is lost, whatever the error
+            return
+        self.session.server.soon(self._reach_server, payloads)
+
+    def _reach_server(self, payloads: Payloads) -> None:
+        is_known, is_cancel_requested = self.activity.heartbeat(self.token, payloads)
+        if is_cancel_requested or not is_known:
+            latency_ns = self.session.server.settings.latency_ns
+            told = _Details and _Details(cancel_requested=is_known, not_found=not is_known)
+            self.session.after(latency_ns, self._cancel, told)
+        elif self._timer is None and not self.ended.done() and self.session.is_alive:
+            # Core goes on asking whether the attempt is to be cancelled.
+            self._timer = self.session.after(self._throttle_ns(), self._on_timer)
+
+    def _cancel(self, details: Any) -> None:
+        if self.ended.done() or not self.session.worker.process_is_alive:
+            return
+        self.is_canceled = True
+        if details is None:
+            self.environment.cancel()
+        else:
+            self.environment.cancel(details)
+
+
+async def _body(attempt: Attempt) -> Any:
+    activity, worker = attempt.activity, attempt.session.worker
+    asked = activity.asked
+    definition = worker.activity(activity.name)
+    if definition is None:
+        raise not_registered(worker, activity.name, activity.execution.start.workflow_id)
+    return await call_activity(worker, definition, asked.arguments, asked.headers, attempt.environment)
+
+
+def not_registered(worker: Worker, name: str, workflow_id: str) -> temporalio.exceptions.ApplicationError:
+    """Make the SDK's own error for an activity that a worker does not have."""
+    known = ", ".join(worker.activity_names)
+    return temporalio.exceptions.ApplicationError(
+        f"Activity function {name} for workflow {workflow_id} is not registered on this worker, "
+        f"available activities: {known}",
+        type="NotFoundError",
+    )
+
+
+def new_environment(worker: Worker, info: temporalio.activity.Info) -> ActivityEnvironment:
+    """Make the SDK's environment for one attempt."""
+    environment = ActivityEnvironment(worker.client) if _TAKES_CLIENT else ActivityEnvironment()
+    environment.info = info
+    environment.payload_converter = worker.data_converter.payload_converter
+    return environment
+
+
+def activity_info(session: Session, activity: Activity) -> temporalio.activity.Info:
+    """Give what ``activity.info()`` says."""
+    execution, asked, limits = activity.execution, activity.asked, activity.limits
+    converter = session.worker.data_converter.payload_converter
+    held = activity.heartbeat_details
+    if held is not None and session.worker.data_converter.payload_codec is not None:
+        held = Payloads.FromString(held.SerializeToString())
+        codec = session.worker.data_converter.payload_codec
+        change_payloads(held, lambda payloads: drive(codec.decode(payloads)))
+    values = {
+        "activity_id": asked.activity_id,
+        "activity_type": activity.name,
+        "attempt": activity.attempt,
+        "current_attempt_scheduled_time": date(activity.queued_ns),
+        "heartbeat_details": converter.from_payloads(held.payloads)
+        if held is not None and held.payloads
+        else [],
+        "heartbeat_timeout": delta(limits.heartbeat_ns),
+        "schedule_to_close_timeout": delta(limits.schedule_to_close_ns),
+        "scheduled_time": date(activity.scheduled_ns),
+        "start_to_close_timeout": delta(limits.start_to_close_ns),
+        "started_time": date(activity.started_ns),
+        "task_queue": activity.task_queue,
+        "task_token": activity.token,
+        "namespace": session.server.namespace,
+        "workflow_id": execution.start.workflow_id,
+        "workflow_namespace": session.server.namespace,
+        "workflow_run_id": execution.run_id,
+        "workflow_type": execution.start.workflow_type,
+    }
+    return replace(_TEMPLATE, **{name: value for name, value in values.items() if name in _INFO_FIELDS})
+
+
+def encode(worker: Worker, value: Any) -> Any:
+    """Turn an activity's value into a payload."""
+    [payload] = worker.data_converter.payload_converter.to_payloads([value])
+    codec = worker.data_converter.payload_codec
+    return payload if codec is None else drive(codec.encode([payload]))[0]
+
+
+def failure_of(worker: Worker, error: BaseException, *, is_canceled: bool) -> tuple[Failure, bool]:
+    """Turn an activity's error into a failure, and tell whether the activity has cancelled itself."""
+    converter, failure = worker.data_converter, Failure()
+    is_cancellation = isinstance(error, asyncio.CancelledError | temporalio.exceptions.CancelledError)
+    if is_cancellation and is_canceled:
+        error = temporalio.exceptions.CancelledError("Cancelled")
+    elif isinstance(error, asyncio.CancelledError):
+        error = temporalio.exceptions.ApplicationError("Cancelled", type="CancelledError")
+    converter.failure_converter.to_failure(error, converter.payload_converter, failure)
+    codec = converter.payload_codec
+    if codec is not None:
+        change_payloads(failure, lambda payloads: drive(codec.encode(payloads)))
+    return failure, is_cancellation and is_canceled

@@ -1,0 +1,127 @@
+"""Unmodified programs: clients that connect and workers that are made in a simulation are simulated ones.
+
+In force while `simulated_temporal` is entered, and only for code that a simulation runs. What is replaced:
+``ServiceClient.connect`` (so ``Client.connect`` runs as it is, plugins and all), what ``Worker(...)`` makes, and
+the two ways in which ``WorkflowEnvironment`` starts a server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import temporalio.worker
+from temporalio.client import Client
+from temporalio.service import ConnectConfig, ServiceClient
+from temporalio.testing import WorkflowEnvironment
+
+from wfsim.kernel import current
+from wfsim_temporal._server import Server, Settings, server_here
+from wfsim_temporal._service import SimulatedServiceClient
+from wfsim_temporal._worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_RealWorker = temporalio.worker.Worker
+_ADDRESS = "simulated.invalid:7233"
+
+
+@contextmanager
+def simulated_temporal(settings: Settings | None = None) -> Iterator[None]:
+    """Let code in simulations that run meanwhile connect to a simulated server, one in each simulation."""
+    chosen = Settings() if settings is None else settings
+
+    def connect(config: ConnectConfig) -> SimulatedServiceClient:
+        return SimulatedServiceClient(config, server_here(chosen))
+
+    undo = [
+        _replace(ServiceClient, "connect", staticmethod(_inside(connect, ServiceClient.connect))),
+        _replace(_RealWorker, "__new__", staticmethod(_new_worker)),
+        *_replace_environments(chosen),
+    ]
+    try:
+        yield
+    finally:
+        for put_back in reversed(undo):
+            put_back()
+
+
+def make_client(server: Server, **options: Any) -> Client:
+    """Make a real client of a simulated server; ``options`` are those of ``Client``."""
+    service = SimulatedServiceClient(ConnectConfig(target_host=_ADDRESS), server)
+    return Client(service, namespace=server.namespace, **options)
+
+
+def _inside(act: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a coroutine function that calls ``act`` in a simulation, and outside of one the real thing."""
+
+    async def chosen(*args: Any, **options: Any) -> Any:
+        return await real(*args, **options) if current() is None else act(*args, **options)
+
+    return chosen
+
+
+def _new_worker(cls: type, *_args: Any, **_options: Any) -> Any:
+    is_simulated = cls is _RealWorker and current() is not None
+    return object.__new__(Worker if is_simulated else cls)
+
+
+def _replace(owner: type, name: str, value: Any) -> Callable[[], None]:
+    """Set an attribute of a class, and give what puts it back."""
+    before = vars(owner).get(name)
+    setattr(owner, name, value)
+
+    def put_back() -> None:
+        if before is not None:
+            setattr(owner, name, before)
+        elif name == "__new__":
+            # A class whose __new__ was deleted refuses its own arguments: leave one that lets them through.
+            setattr(owner, name, staticmethod(_plain_new))
+        else:
+            delattr(owner, name)
+
+    return put_back
+
+
+def _plain_new(cls: type, *_args: Any, **_options: Any) -> Any:
+    return object.__new__(cls)
+
+
+# -- WorkflowEnvironment
+
+
+class SimulatedEnvironment(WorkflowEnvironment):
+    """What ``WorkflowEnvironment.start_time_skipping`` and ``start_local`` give in a simulation."""
+
+    async def shutdown(self) -> None:
+        """Do nothing: the server ends with the simulation."""
+
+    async def sleep(self, duration: timedelta | float) -> None:
+        """Wait in virtual time."""
+        await asyncio.sleep(duration.total_seconds() if isinstance(duration, timedelta) else duration)
+
+    async def get_current_time(self) -> datetime:
+        """Give the date on the virtual clock."""
+        return datetime.now(UTC)  # noqa: TID251 - inside a simulation this is the virtual clock
+
+    @property
+    def supports_time_skipping(self) -> bool:
+        """Whether time passes as fast as it can: it does."""
+        return True
+
+
+_CLIENT_OPTIONS = ("data_converter", "interceptors", "plugins", "default_workflow_query_reject_condition")
+
+
+def _replace_environments(settings: Settings) -> list[Callable[[], None]]:
+    def make(**options: Any) -> SimulatedEnvironment:
+        known = {name: one for name, one in options.items() if name in _CLIENT_OPTIONS and one is not None}
+        return SimulatedEnvironment(make_client(server_here(settings), **known))
+
+    return [
+        _replace(WorkflowEnvironment, name, staticmethod(_inside(make, getattr(WorkflowEnvironment, name))))
+        for name in ("start_time_skipping", "start_local")
+    ]

@@ -1,0 +1,187 @@
+"""One run of a workflow, as the server knows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from temporalio.api.common.v1 import SearchAttributes
+
+from wfsim_temporal._children import Children
+from wfsim_temporal._event_log import EventLog
+from wfsim_temporal._journal import Journal
+from wfsim_temporal._proto import FOREVER, Job
+from wfsim_temporal._retry import TIMEOUT
+from wfsim_temporal._seed import seed_of
+from wfsim_temporal._updates import Updates
+from wfsim_temporal._workflow_task import WorkflowTask
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from temporalio.client import WorkflowHistory
+
+    from wfsim_temporal._activity import Activity
+    from wfsim_temporal._commands import Timer
+    from wfsim_temporal._server import Server
+    from wfsim_temporal._start import Start
+
+
+class Execution:
+    """A run: its events, what it waits for, and how it ended.
+
+    Attributes:
+        status: "running", "completed", "failed", "canceled", "terminated", "continued_as_new" or "timed_out".
+        closed: a future that is done when the run has ended; its error is one that a server would try for ever.
+        result: the payload of a completed run.
+        failure: the failure of a failed one.
+        next_run: the run that follows this one (continue-as-new, retry).
+    """
+
+    def __init__(self, server: Server, start: Start, run_id: str) -> None:
+        self.server = server
+        self.start = start
+        self.run_id = run_id
+        self.seed = seed_of(run_id)
+        self.first_run_id = start.first_run_id or run_id
+        self.began_ns = server.now_ns
+        is_first = not start.continued_run_id
+        self.deadline_ns = server.deadline_ns(start.execution_timeout_ns) if is_first else start.deadline_ns
+        self.closed_ns = self.first_task_ns = 0
+        self.log = EventLog()
+        self.journal = Journal(server.simulation, self)
+        self.task = WorkflowTask(self)
+        self.timers: dict[int, Timer] = {}
+        self.activities: dict[int, Activity] = {}
+        self.children = Children(self)
+        self.updates = Updates(self)
+        self.memo = dict(start.memo)
+        self.search_attributes = dict(start.search_attributes)
+        self.patches: list[str] = []
+        self.cancel_requested = False
+        self.status = "running"
+        self.result: Any = None
+        self.failure: Any = None
+        self.retry_state = 0
+        self.next_run: Execution | None = None
+        self.closed = server.future()
+        self._deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the run has ended."""
+        return self.status != "running"
+
+    @property
+    def root(self) -> Execution:
+        """The run at the top of the tree of children."""
+        return self if self.start.parent is None else self.start.parent.owner.root
+
+    def indexed(self) -> SearchAttributes:
+        """Give the search attributes as a message."""
+        return SearchAttributes(indexed_fields=self.search_attributes)
+
+    def workflow_history(self) -> WorkflowHistory:
+        """Give the event history, for Temporal's own tools."""
+        return self.log.workflow_history(self.start.workflow_id)
+
+    # -- beginning
+
+    def begin(self) -> None:
+        """Write the first event and schedule the first workflow task."""
+        start = self.start
+        self.add("WORKFLOW_EXECUTION_STARTED", **start.attributes(self.run_id, self.first_run_id))
+        self.task.pending.append(Job(initialize_workflow=self._initialize()))
+        run_timeout_ns = start.run_timeout_ns and start.run_timeout_ns + start.delay_ns
+        deadline_ns = min(self.deadline_ns, self.server.deadline_ns(run_timeout_ns))
+        if deadline_ns < FOREVER:
+            self._deadline = self.server.after(deadline_ns - self.began_ns, self._time_out)
+        self.task.begin(start.delay_ns)
+
+    def _initialize(self) -> dict[str, Any]:
+        start = self.start
+        return {
+            "workflow_type": start.workflow_type,
+            "workflow_id": start.workflow_id,
+            "arguments": start.payloads,
+            "randomness_seed": self.seed,
+            "headers": start.headers,
+            "identity": "wfsim",
+            "attempt": start.attempt,
+            "first_execution_run_id": self.first_run_id,
+            "continued_from_execution_run_id": start.continued_run_id,
+        }
+
+    def _time_out(self) -> None:
+        if not self.is_closed:
+            self.task.abandon()
+            self.retry_state = TIMEOUT
+            self.close("timed_out", "WORKFLOW_EXECUTION_TIMED_OUT", {"retry_state": TIMEOUT})
+
+    # -- events
+
+    def add(self, kind: str, **attributes: Any) -> int:
+        """Append an event now and give its id."""
+        return self.log.add(kind, self.server.now_ns, attributes)
+
+    def receive(
+        self,
+        kind: str,
+        attributes: dict[str, Any] | Callable[[], dict[str, Any]],
+        job: Job | Callable[[], Job | None] | None,
+        before: Callable[[], object] | None = None,
+    ) -> None:
+        """Take an event from outside, and what the workflow is to learn of it.
+
+        While a workflow task is under way it waits. ``before`` appends an event that belongs in front of it;
+        attributes and job may be functions, asked when it is written.
+        """
+        if self.is_closed:
+            return
+        if self.task.is_started:
+            self.task.buffered.append((kind, attributes, job, before))
+            return
+        if before is not None:
+            before()
+        self.add(kind, **(attributes() if callable(attributes) else attributes))
+        made = job() if callable(job) else job
+        if made is not None:
+            self.task.pending.append(made)
+            self.task.schedule()
+
+    # -- the end
+
+    def close(self, status: str, kind: str, attributes: dict[str, Any]) -> None:
+        """End the run: write the last event, stop what it waits for, tell who waits for it."""
+        if self.is_closed:
+            return
+        self.add(kind, **attributes)
+        self.status, self.closed_ns = status, self.server.now_ns
+        self.journal.close(status, self.failure)
+        self._stop()
+        self.updates.close()
+        if not self.closed.done():
+            self.closed.set_result(None)
+        if self.next_run is None:
+            if self.start.parent is not None:
+                self.start.parent.on_closed(self)
+            self.children.on_parent_closed()
+        else:
+            self.next_run.children.adopt(self.children)
+
+    def _stop(self) -> None:
+        for timer in self.timers.values():
+            timer.handle.cancel()
+        self.timers.clear()
+        for activity in self.activities.values():
+            activity.abandon()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self.task.drop()
+
+    def give_up(self, error: Exception) -> None:
+        """Let nobody wait for a run that a server would try for ever."""
+        if not self.closed.done():
+            self.closed.set_exception(error)
+            self.closed.exception()  # asyncio need not complain if nobody waits
+        self.updates.give_up(error)

@@ -1,0 +1,250 @@
+"""A workflow in a worker's cache: the SDK's own instance, activated as Core would."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextvars import Context
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import temporalio.common
+import temporalio.converter
+import temporalio.workflow
+from temporalio.api.common.v1 import Payloads
+from temporalio.bridge.proto import workflow_activation
+from temporalio.worker import WorkflowInstanceDetails
+
+from wfsim_temporal._payloads import change_payloads, drive
+from wfsim_temporal._proto import Job, date, delta
+from wfsim_temporal.errors import NonDeterministicWorkflow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wfsim_temporal._execution import Execution
+    from wfsim_temporal._session import Session
+    from wfsim_temporal._workflow_task import Activation
+
+_LOG = logging.getLogger(__name__)
+_INFO_FIELDS: Final = {one.name for one in fields(temporalio.workflow.Info)}
+_DETAILS_FIELDS: Final = {one.name for one in fields(WorkflowInstanceDetails)}
+_EVICTION_TRIES: Final = 10
+_ORDER: Final = {
+    "initialize_workflow": 0,
+    "notify_has_patch": 1,
+    "update_random_seed": 2,
+    "signal_workflow": 3,
+    "do_update": 3,
+    "query_workflow": 6,
+    "remove_from_cache": 7,
+}
+_RESOLUTION: Final = 4
+_LOCAL_RESOLUTION: Final = 5
+
+
+class ActivationFailed(Exception):
+    """The workflow's code raised what fails the workflow task. ``args[0]`` is the failure."""
+
+
+def in_order(jobs: list[Job]) -> list[Job]:
+    """Sort the jobs of an activation as Core does: patches, then signals and updates, then the rest."""
+    return sorted(jobs, key=_place) if len(jobs) > 1 else list(jobs)
+
+
+def _place(job: Job) -> int:
+    kind = job.WhichOneof("variant") or ""
+    is_local = kind == "resolve_activity" and job.resolve_activity.is_local
+    return _LOCAL_RESOLUTION if is_local else _ORDER.get(kind, _RESOLUTION)
+
+
+class CachedWorkflow:
+    """One workflow instance. It lives in a context of its own and knows nothing of the simulation."""
+
+    def __init__(self, session: Session, execution: Execution) -> None:
+        self._execution = execution
+        self._codec = session.worker.data_converter.payload_codec
+        self._context = Context()
+        self._instance: Any = self._enter(session.worker.runner.create_instance, _details(session, execution))
+
+    def _enter(self, act: Callable[[Any], Any], argument: Any) -> Any:
+        loop = asyncio._get_running_loop()
+        try:
+            return self._context.run(act, argument)
+        finally:
+            asyncio._set_running_loop(loop)  # the instance is an event loop of its own, and leaves none
+
+    def activate(self, jobs: list[Job], time_ns: int, length: int, *, is_replay: bool = False) -> list[Any]:
+        """Activate it with jobs and give its commands. Raises ActivationFailed."""
+        activation = workflow_activation.WorkflowActivation(
+            run_id=self._execution.run_id,
+            is_replaying=is_replay,
+            history_length=length,
+            jobs=jobs,
+            history_size_bytes=self._execution.log.size,
+            continue_as_new_suggested=length > self._execution.server.settings.suggest_continue_as_new_at,
+        )
+        activation.timestamp.FromNanoseconds(time_ns)
+        codec = self._codec
+        if codec is not None:
+            change_payloads(activation, lambda payloads: drive(codec.decode(payloads)))
+        completion = self._enter(self._instance.activate, activation)
+        if codec is not None:
+            change_payloads(completion, lambda payloads: drive(codec.encode(payloads)))
+        if completion.HasField("failed"):
+            raise ActivationFailed(completion.failed.failure)
+        return list(completion.successful.commands)
+
+    def replay(self, tasks: list[list[Activation]]) -> None:
+        """Do again what completed tasks did. Raises NonDeterministicWorkflow where it comes out differently."""
+        for number, task in enumerate(tasks, 1):
+            patches = _patches(task)
+            for place, done in enumerate(task):
+                jobs = [_without_validator(job) for job in done.jobs]
+                if place == 0 and patches:
+                    jobs = in_order([*patches, *jobs])
+                self._replay(number, done, jobs)
+
+    def _replay(self, number: int, done: Activation, jobs: list[Job]) -> None:
+        try:
+            commands = self.activate(jobs, done.time_ns, done.history_length, is_replay=True)
+        except ActivationFailed as error:
+            self._differs(number, _first(done.commands), f"an error: {error.args[0].message}")
+        for place in range(max(len(commands), len(done.commands))):
+            before, after = done.commands[place : place + 1], commands[place : place + 1]
+            if [_essence(one) for one in before] != [_essence(one) for one in after]:
+                self._differs(number, _first(before), _first(after))
+
+    def _differs(self, number: int, before: str, after: str) -> None:
+        start = self._execution.start
+        raise NonDeterministicWorkflow(
+            start.workflow_id, start.workflow_type, number, before, after
+        ) from None
+
+    def query(self, asked: Any) -> Any:
+        """Ask it something; give the SDK's query result."""
+        server = self._execution.server
+        job = Job(
+            query_workflow={
+                "query_id": "query",
+                "query_type": asked.query_type,
+                "arguments": asked.query_args.payloads,
+                "headers": dict(asked.header.fields),
+            }
+        )
+        commands = self.activate([job], server.now_ns, len(self._execution.log))
+        return commands[-1].respond_to_query
+
+    def evict(self) -> None:
+        """Let it go. Its tasks are cancelled without a trace; that may take some tries, as with Core."""
+        job = Job(remove_from_cache={"message": "evicted"})
+        failure = None
+        for _ in range(_EVICTION_TRIES):
+            try:
+                self.activate([job], self._execution.server.now_ns, len(self._execution.log))
+            except ActivationFailed as error:
+                failure = error.args[0]
+            else:
+                return
+        _LOG.warning("workflow %s could not be evicted: %s", self._execution.start.workflow_id, failure)
+
+
+def _patches(task: list[Activation]) -> list[Job]:
+    """Give the patches that a task noted: on replay the workflow is told of them beforehand."""
+    commands = [command for done in task for command in done.commands]
+    return [
+        Job(notify_has_patch={"patch_id": command.set_patch_marker.patch_id})
+        for command in commands
+        if command.HasField("set_patch_marker")
+    ]
+
+
+def _without_validator(job: Job) -> Job:
+    if not job.HasField("do_update"):
+        return job
+    copy = Job()
+    copy.CopyFrom(job)
+    copy.do_update.run_validator = False
+    return copy
+
+
+def _essence(command: Any) -> Any:
+    """Give of a command what replay must give again; failures carry stack traces, which may differ."""
+    kind = command.WhichOneof("variant")
+    return kind if kind in {"fail_workflow_execution", "update_response"} else command
+
+
+def _first(commands: list[Any]) -> str:
+    if not commands:
+        return "nothing"
+    kind = commands[0].WhichOneof("variant")
+    body = getattr(commands[0], kind)
+    known = body.DESCRIPTOR.fields_by_name
+    names = [
+        name for name in ("activity_type", "workflow_type", "signal_name", "patch_id", "seq") if name in known
+    ]
+    named = f" {getattr(body, names[0])}" if names else ""
+    return f"{kind.replace('_', ' ')}{named}"
+
+
+def _details(session: Session, execution: Execution) -> WorkflowInstanceDetails:
+    captured, start = session.worker.captured, execution.start
+    definition = captured.definitions.get(start.workflow_type) or captured.definitions.get(None)
+    if definition is None:
+        known = ", ".join(sorted(name for name in captured.definitions if name))
+        message = f"Workflow class {start.workflow_type} is not registered on this worker, available workflows: {known}"
+        raise ActivationFailed(_not_registered(message))
+    changes = {
+        "defn": definition,
+        "info": replace(captured.details.info, **_only(_INFO_FIELDS, _info(execution))),
+        "randomness_seed": execution.seed,
+        "last_completion_result": start.last_result or Payloads(),
+        "last_failure": start.last_failure,
+    }
+    return replace(captured.details, **_only(_DETAILS_FIELDS, changes))
+
+
+def _only(known: set[str], values: dict[str, Any]) -> dict[str, Any]:
+    """Keep what this release of the SDK knows."""
+    return {name: value for name, value in values.items() if name in known}
+
+
+def _info(execution: Execution) -> dict[str, Any]:
+    start, namespace = execution.start, execution.server.namespace
+    owner = None if start.parent is None else start.parent.owner
+    root, indexed = execution.root, execution.indexed()
+    policy = start.retry_policy
+    return {
+        "attempt": start.attempt,
+        "continued_run_id": start.continued_run_id or None,
+        "cron_schedule": None,
+        "execution_timeout": delta(start.execution_timeout_ns),
+        "headers": dict(start.headers),
+        "namespace": namespace,
+        "parent": owner and temporalio.workflow.ParentInfo(namespace, owner.run_id, owner.start.workflow_id),
+        "raw_memo": dict(execution.memo),
+        "retry_policy": None if policy is None else temporalio.common.RetryPolicy.from_proto(policy),
+        "run_id": execution.run_id,
+        "run_timeout": delta(start.run_timeout_ns),
+        "search_attributes": temporalio.converter.decode_search_attributes(indexed),
+        "typed_search_attributes": temporalio.converter.decode_typed_search_attributes(indexed),
+        "start_time": date(execution.first_task_ns),
+        "task_queue": start.task_queue,
+        "task_timeout": delta(start.task_timeout_ns),
+        "workflow_id": start.workflow_id,
+        "workflow_type": start.workflow_type,
+        "first_execution_run_id": execution.first_run_id,
+        "original_execution_run_id": execution.run_id,
+        "workflow_start_time": date(execution.began_ns),
+        "root": None
+        if root is execution
+        else temporalio.workflow.RootInfo(root.start.workflow_id, root.run_id),
+    }
+
+
+def _not_registered(message: str) -> Any:
+    from temporalio.api.failure.v1 import Failure
+
+    failure = Failure(message=message)
+    failure.application_failure_info.type = "NotFoundError"
+    return failure

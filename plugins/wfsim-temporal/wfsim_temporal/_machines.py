@@ -1,0 +1,203 @@
+"""Core's part: what a workflow asks for, made into commands for the server.
+
+One method for each command of the SDK, named after it. A cancellation may take back a command that was not
+sent yet, or resolve at once what the workflow waits for: then the workflow is activated again within the same
+task. Source of the behaviour: ``temporalio/sdk-core``, its state machines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from temporalio.api.failure.v1 import Failure
+
+from wfsim_temporal._activity import Activity
+from wfsim_temporal._local_activity import LocalActivity
+from wfsim_temporal._proto import Job
+from wfsim_temporal.errors import NotSimulated
+
+if TYPE_CHECKING:
+    from wfsim_temporal._execution import Execution
+
+# ActivityCancellationType: TRY_CANCEL is 0
+_WAIT_CANCELLATION_COMPLETED: Final = 1
+_ABANDON: Final = 2
+
+
+@dataclass(slots=True)
+class Command:
+    """What the server is to do when the workflow task completes; one that was taken back is not live."""
+
+    kind: str
+    seq: int
+    body: Any
+    is_live: bool = True
+
+
+class Machines:
+    """The commands of the workflow task under way."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+        self.commands: list[Command] = []
+        self.local_activities: dict[int, LocalActivity] = {}
+        self._resolved: list[Job] = []
+
+    def begin(self) -> None:
+        """Forget the commands of the task before."""
+        self.commands = []
+
+    def take(self, commands: list[Any]) -> list[Job]:
+        """Take what an activation gave; give the jobs that want another activation at once."""
+        self._resolved = []
+        for command in commands:
+            kind = command.WhichOneof("variant")
+            handle = getattr(self, f"_{kind}", None)
+            if handle is None:
+                raise NotSimulated(f"a workflow asked for {kind.replace('_', ' ')}, which is not simulated")
+            handle(getattr(command, kind))
+        return self._resolved
+
+    def push(self, kind: str, seq: int, body: Any) -> None:
+        """Add a command."""
+        self.commands.append(Command(kind, seq, body))
+
+    def has_ended(self) -> bool:
+        """Whether the workflow function has come to its end."""
+        return any(one.kind in {"complete", "fail", "cancel", "continue_as_new"} for one in self.commands)
+
+    def sdk_metadata(self, *, is_first: bool) -> dict[str, Any]:
+        """Give what Core notes on a completed task: the flags it goes by from the first one on."""
+        told = {"sdk_name": "temporal-python", "sdk_version": "wfsim"}
+        return {**told, "core_used_flags": [1, 2, 3]} if is_first else told
+
+    def drop_local_activities(self) -> None:
+        """Stop them: the workflow is gone from the worker."""
+        for activity in self.local_activities.values():
+            activity.is_dropped = True
+        self.local_activities.clear()
+
+    def _take_back(self, kind: str, seq: int) -> bool:
+        for one in self.commands:
+            if one.kind == kind and one.seq == seq and one.is_live:
+                one.is_live = False
+                return True
+        return False
+
+    # -- timers
+
+    def _start_timer(self, asked: Any) -> None:
+        self.push("start_timer", asked.seq, asked)
+
+    def _cancel_timer(self, asked: Any) -> None:
+        jobs = self._execution.task.jobs
+        if any(job.HasField("fire_timer") and job.fire_timer.seq == asked.seq for job in jobs):
+            return  # it has fired in this very task
+        if not self._take_back("start_timer", asked.seq):
+            self.push("cancel_timer", asked.seq, asked)
+
+    # -- activities
+
+    def _schedule_activity(self, asked: Any) -> None:
+        activity = self._execution.activities[asked.seq] = Activity(self._execution, asked)
+        self.push("schedule_activity", asked.seq, activity)
+
+    def _request_cancel_activity(self, asked: Any) -> None:
+        activity = self._execution.activities.get(asked.seq)
+        if activity is None or activity.is_resolved:
+            return
+        if self._take_back("schedule_activity", asked.seq):
+            del self._execution.activities[asked.seq]
+            self._resolved.append(activity.canceled_job())
+            return
+        wanted = activity.asked.cancellation_type
+        if wanted != _WAIT_CANCELLATION_COMPLETED:
+            activity.is_resolved = True
+            self._resolved.append(activity.canceled_job())
+        if wanted != _ABANDON:
+            self.push("request_cancel_activity", asked.seq, activity)
+
+    def _schedule_local_activity(self, asked: Any) -> None:
+        activity = self.local_activities[asked.seq] = LocalActivity(self._execution, asked)
+        activity.begin()
+
+    def _request_cancel_local_activity(self, asked: Any) -> None:
+        activity = self.local_activities.get(asked.seq)
+        if activity is None:
+            return
+        if activity.asked.cancellation_type != _WAIT_CANCELLATION_COMPLETED:
+            self._resolved.append(activity.cancel_at_once())
+        if activity.asked.cancellation_type != _ABANDON:
+            activity.request_cancel()
+
+    # -- other workflows
+
+    def _start_child_workflow_execution(self, asked: Any) -> None:
+        self.push("start_child", asked.seq, self._execution.children.add(asked))
+
+    def _cancel_child_workflow_execution(self, asked: Any) -> None:
+        child = self._execution.children.get(asked.child_workflow_seq)
+        if child is None or child.is_resolved:
+            return
+        if self._take_back("start_child", asked.child_workflow_seq):
+            self._resolved.append(child.canceled_before_start(asked.reason))
+            return
+        if child.waits_for_cancel_request or child.tells_cancel_to_child:
+            self.push("cancel_child", asked.child_workflow_seq, (child, asked.reason))
+        if child.resolves_at_once:
+            self._resolved.append(child.canceled_at_once())
+
+    def _signal_external_workflow_execution(self, asked: Any) -> None:
+        self.push("signal_external", asked.seq, asked)
+
+    def _cancel_signal_workflow(self, asked: Any) -> None:
+        if self._take_back("signal_external", asked.seq):
+            failure = Failure(message="Signal was cancelled before being sent")
+            failure.canceled_failure_info.SetInParent()
+            told = {"seq": asked.seq, "failure": failure}
+            self._resolved.append(Job(resolve_signal_external_workflow=told))
+
+    def _request_cancel_external_workflow_execution(self, asked: Any) -> None:
+        self.push("cancel_external", asked.seq, asked)
+
+    # -- the workflow itself
+
+    def _set_patch_marker(self, asked: Any) -> None:
+        self.push("patch", 0, asked)
+
+    def _upsert_workflow_search_attributes(self, asked: Any) -> None:
+        self.push("upsert_search_attributes", 0, asked)
+
+    def _modify_workflow_properties(self, asked: Any) -> None:
+        self.push("modify_properties", 0, asked)
+
+    def _update_response(self, asked: Any) -> None:
+        update = self._execution.updates.find(asked.protocol_instance_id)
+        response = asked.WhichOneof("response")
+        if update is None:
+            return
+        if response == "accepted":
+            update.is_accepted = True
+            self.push("update_accepted", 0, update)
+        elif response == "completed":
+            self.push("update_completed", 0, (update, asked.completed, None))
+        elif update.is_accepted:
+            self.push("update_completed", 0, (update, None, asked.rejected))
+        else:
+            self.push("update_rejected", 0, (update, asked.rejected))
+
+    def _respond_to_query(self, asked: Any) -> None:
+        """Whoever asked has read the answer off the activation."""
+
+    def _complete_workflow_execution(self, asked: Any) -> None:
+        self.push("complete", 0, asked)
+
+    def _fail_workflow_execution(self, asked: Any) -> None:
+        self.push("fail", 0, asked)
+
+    def _cancel_workflow_execution(self, asked: Any) -> None:
+        self.push("cancel", 0, asked)
+
+    def _continue_as_new_workflow_execution(self, asked: Any) -> None:
+        self.push("continue_as_new", 0, asked)

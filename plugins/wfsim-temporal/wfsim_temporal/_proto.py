@@ -1,0 +1,67 @@
+"""Protobuf messages of Temporal: event types by name, durations and times in nanoseconds, codes of the API."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.enums.v1 import EventType, WorkflowExecutionStatus
+from temporalio.bridge.proto import workflow_activation
+
+from wfsim.units import NS_PER_SECOND
+
+Job = workflow_activation.WorkflowActivationJob
+EVENT: Final[dict[str, int]] = {
+    name.removeprefix("EVENT_TYPE_"): number for name, number in EventType.items()
+}
+"""The numbers of event types, by their names without the prefix."""
+ATTRIBUTES: Final[dict[int, str]] = {
+    number: f"{name.lower()}_event_attributes" for name, number in EVENT.items()
+}
+"""The field of HistoryEvent that holds the attributes of a type."""
+STATUS: Final[dict[str, int]] = {
+    name.removeprefix("WORKFLOW_EXECUTION_STATUS_").lower(): number
+    for name, number in WorkflowExecutionStatus.items()
+}
+"""The numbers of an execution's status, by their names in lower case."""
+FOREVER: Final = 1 << 62
+"""A deadline that never comes, in nanoseconds."""
+
+
+def to_ns(duration: Any) -> int:
+    """Give a Duration in nanoseconds."""
+    return int(duration.seconds) * NS_PER_SECOND + int(duration.nanos)
+
+
+def ns_of(message: Any, field: str) -> int | None:
+    """Give a Duration field in nanoseconds; None if it is not set or zero, which mean the same to Temporal."""
+    return (to_ns(getattr(message, field)) or None) if message.HasField(field) else None
+
+
+def duration(ns: int) -> Duration:
+    """Give nanoseconds as a Duration."""
+    return Duration(seconds=ns // NS_PER_SECOND, nanos=ns % NS_PER_SECOND)
+
+
+def delta(ns: int | None) -> timedelta | None:
+    """Give nanoseconds as a timedelta; None stays None."""
+    return None if ns is None else timedelta(microseconds=ns / 1000)
+
+
+def date(ns: int) -> datetime:
+    """Give nanoseconds since 1970 as a date in UTC."""
+    return datetime.fromtimestamp(ns // NS_PER_SECOND, UTC) + timedelta(
+        microseconds=ns % NS_PER_SECOND // 1000
+    )
+
+
+def field_or_none(message: Any, field: str) -> Any:
+    """Give a message's field if it is set."""
+    return getattr(message, field) if message.HasField(field) else None
+
+
+def indexed_fields(command: Any) -> dict[str, Any]:
+    """Give a command's search attributes; in some releases of the SDK they are a plain map."""
+    held = command.search_attributes
+    return dict(getattr(held, "indexed_fields", held))

@@ -1,0 +1,60 @@
+"""The server's calls about updates."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from temporalio.api.update.v1 import UpdateRef
+from temporalio.api.workflowservice.v1 import UpdateWorkflowExecutionResponse
+
+from wfsim_temporal._rpc_error import not_found
+from wfsim_temporal._rpc_workflow import execution_of, start
+
+if TYPE_CHECKING:
+    from wfsim_temporal._server import Server
+
+# UpdateWorkflowExecutionLifecycleStage
+_ACCEPTED: Final = 2
+_COMPLETED: Final = 3
+
+
+async def _update(server: Server, request: Any, answer: type[Any]) -> Any:
+    execution = execution_of(server, request.workflow_execution, must_run=True)
+    update = execution.updates.admit(request.request)
+    await asyncio.shield(update.accepted)
+    if request.wait_policy.lifecycle_stage == _COMPLETED:
+        await asyncio.shield(update.outcome)
+    named = {"workflow_id": execution.start.workflow_id, "run_id": execution.run_id}
+    reference = UpdateRef(workflow_execution=named, update_id=update.id)  # type: ignore[arg-type]
+    if update.outcome.done():
+        return answer(update_ref=reference, outcome=update.outcome.result(), stage=_COMPLETED)
+    return answer(update_ref=reference, stage=_ACCEPTED)
+
+
+async def _poll(server: Server, request: Any, answer: type[Any]) -> Any:
+    execution = execution_of(server, request.update_ref.workflow_execution)
+    update = execution.updates.find(request.update_ref.update_id)
+    if update is None:
+        raise not_found(f"update {request.update_ref.update_id!r} not found")
+    outcome = await asyncio.shield(update.outcome)
+    return answer(outcome=outcome, stage=_COMPLETED, update_ref=request.update_ref)
+
+
+async def _with_start(server: Server, request: Any, answer: type[Any]) -> Any:
+    """Update-with-start: the one call that does several."""
+    first, second = request.operations
+    execution, is_new = start(server, first.start_workflow)
+    answered = answer()
+    answered.responses.add(start_workflow={"run_id": execution.run_id, "started": is_new})
+    told = await _update(server, second.update_workflow, UpdateWorkflowExecutionResponse)
+    answered.responses.add(update_workflow=told)
+    return answered
+
+
+CALLS: Final[dict[str, Any]] = {
+    "update_workflow_execution": _update,
+    "poll_workflow_execution_update": _poll,
+    "execute_multi_operation": _with_start,
+}
+"""The calls by their names in ``temporal.api.workflowservice``."""

@@ -1,0 +1,200 @@
+"""The server's calls about workflows: start, signal, query, cancel, terminate, describe, history."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import temporalio.api.errordetails.v1 as details
+from temporalio.api.common.v1 import Payloads
+from temporalio.api.history.v1 import History
+from temporalio.service import RPCStatusCode
+
+from wfsim_temporal._id_policy import TERMINATE_EXISTING, TERMINATE_IF_RUNNING, USE_EXISTING, refuses
+from wfsim_temporal._instance import ActivationFailed
+from wfsim_temporal._proto import STATUS
+from wfsim_temporal._rpc_error import not_found, rpc_error
+from wfsim_temporal._start import start_of
+from wfsim_temporal.errors import NotSimulated
+
+if TYPE_CHECKING:
+    from wfsim_temporal._execution import Execution
+    from wfsim_temporal._server import Server
+
+_CLOSE_EVENT: Final = 2  # HistoryEventFilterType
+_NOT_OPEN: Final = 2  # QueryRejectCondition
+_NOT_COMPLETED_CLEANLY: Final = 3
+
+
+def execution_of(server: Server, named: Any, *, must_run: bool = False) -> Execution:
+    """Give the execution that a request names. Raises RPCError NOT_FOUND."""
+    found = server.find(named.workflow_id, named.run_id)
+    if found is None:
+        raise not_found(f"workflow not found for ID: {named.workflow_id}")
+    if must_run and found.is_closed:
+        raise not_found("workflow execution already completed")
+    return found
+
+
+def start(server: Server, request: Any) -> tuple[Execution, bool]:
+    """Start a workflow as the id policies allow; tell whether it is new. Raises RPCError ALREADY_EXISTS."""
+    if request.cron_schedule:
+        raise NotSimulated("cron schedules are not simulated")
+    before = server.find(request.workflow_id)
+    if before is None:
+        return server.begin(start_of(request)), True
+    if request.request_id and before.start.request_id == request.request_id:
+        return before, True  # the same request once more: its answer was lost
+    reuse, conflict = request.workflow_id_reuse_policy, request.workflow_id_conflict_policy
+    if not before.is_closed and conflict == USE_EXISTING:
+        return before, False
+    replaces = not before.is_closed and (conflict == TERMINATE_EXISTING or reuse == TERMINATE_IF_RUNNING)
+    if not replaces and refuses(before, reuse):
+        told = details.WorkflowExecutionAlreadyStartedFailure(
+            run_id=before.run_id, start_request_id=before.start.request_id
+        )
+        message = "Workflow execution is already running. WorkflowId: " + request.workflow_id
+        raise rpc_error(RPCStatusCode.ALREADY_EXISTS, message, told)
+    if replaces:
+        server.terminate(before, "TerminateIfRunning WorkflowIdReusePolicy Policy")
+    return server.begin(start_of(request)), True
+
+
+async def _start(server: Server, request: Any, answer: type[Any]) -> Any:
+    execution, is_new = start(server, request)
+    return answer(run_id=execution.run_id, started=is_new)
+
+
+async def _signal_with_start(server: Server, request: Any, answer: type[Any]) -> Any:
+    execution, is_new = server.open_execution(request.workflow_id), False
+    if execution is None:
+        execution, is_new = start(server, request)
+    headers = dict(request.header.fields)
+    server.signal(execution, request.signal_name, request.signal_input.payloads, headers, request.identity)
+    return answer(run_id=execution.run_id, started=is_new)
+
+
+async def _signal(server: Server, request: Any, answer: type[Any]) -> Any:
+    execution = execution_of(server, request.workflow_execution, must_run=True)
+    headers = dict(request.header.fields)
+    server.signal(execution, request.signal_name, request.input.payloads, headers, request.identity)
+    return answer()
+
+
+async def _request_cancel(server: Server, request: Any, answer: type[Any]) -> Any:
+    execution = execution_of(server, request.workflow_execution, must_run=True)
+    server.request_cancel(execution, request.reason)
+    return answer()
+
+
+async def _terminate(server: Server, request: Any, answer: type[Any]) -> Any:
+    execution = execution_of(server, request.workflow_execution, must_run=True)
+    server.terminate(execution, request.reason, request.details, request.identity)
+    return answer()
+
+
+async def _query(server: Server, request: Any, answer: type[Any]) -> Any:
+    execution, condition = execution_of(server, request.execution), request.query_reject_condition
+    is_clean = execution.status == "completed"
+    if execution.is_closed and (
+        condition == _NOT_OPEN or (condition == _NOT_COMPLETED_CLEANLY and not is_clean)
+    ):
+        return answer(query_rejected={"status": STATUS[execution.status]})
+    await execution.task.at_rest()
+    sticky = execution.task.sticky
+    session = (
+        sticky
+        if sticky is not None and sticky.is_alive
+        else server.queue(execution.start.task_queue).session()
+    )
+    if session is None:
+        message = "no poller seen for task queue recently, worker may be down"
+        raise rpc_error(RPCStatusCode.FAILED_PRECONDITION, message, details.QueryFailedFailure())
+    try:
+        told = session.query(execution, request.query)
+    except ActivationFailed as error:
+        raise rpc_error(RPCStatusCode.INVALID_ARGUMENT, error.args[0].message) from error
+    if not told.HasField("succeeded"):
+        raise rpc_error(RPCStatusCode.INVALID_ARGUMENT, told.failed.message, details.QueryFailedFailure())
+    return answer(query_result=Payloads(payloads=[told.succeeded.response]))
+
+
+async def _history(server: Server, request: Any, answer: type[Any]) -> Any:
+    execution = execution_of(server, request.execution)
+    if request.wait_new_event and not execution.closed.done():
+        await asyncio.shield(execution.closed)
+    if execution.closed.done():
+        execution.closed.result()  # raises for a run that a server would try for ever
+    is_close_only = request.history_event_filter_type == _CLOSE_EVENT
+    events = [execution.log.event(-1)] if is_close_only else execution.log.events()
+    return answer(history=History(events=events))
+
+
+async def _describe(server: Server, request: Any, answer: type[Any]) -> Any:
+    execution = execution_of(server, request.execution)
+    told = answer(workflow_execution_info=_info(execution))
+    for activity in execution.activities.values():
+        if not activity.is_over:
+            told.pending_activities.add(
+                activity_id=activity.asked.activity_id,
+                activity_type={"name": activity.name},
+                attempt=activity.attempt,
+                state=2 if activity.is_started else 1,
+                last_failure=activity.last_failure,
+            )
+    return told
+
+
+def _info(execution: Execution) -> Any:
+    from temporalio.api.workflow.v1 import WorkflowExecutionInfo
+
+    start, parent = execution.start, execution.start.parent
+    info: Any = WorkflowExecutionInfo(
+        execution={"workflow_id": start.workflow_id, "run_id": execution.run_id},
+        type={"name": start.workflow_type},
+        status=STATUS[execution.status],  # type: ignore[arg-type]
+        task_queue=start.task_queue,
+        history_length=len(execution.log),
+        history_size_bytes=execution.log.size,
+        search_attributes=execution.indexed(),
+        memo={"fields": execution.memo},
+        parent_execution=parent
+        and {"workflow_id": parent.owner.start.workflow_id, "run_id": parent.owner.run_id},
+    )
+    info.start_time.FromNanoseconds(execution.began_ns)
+    info.execution_time.FromNanoseconds(execution.began_ns + start.delay_ns)
+    if execution.is_closed:
+        info.close_time.FromNanoseconds(execution.closed_ns)
+    return info
+
+
+async def _list(server: Server, request: Any, answer: type[Any]) -> Any:
+    if request.query:
+        raise NotSimulated(f"listing workflows by a query ({request.query!r}) is not simulated; list all")
+    return answer(executions=[_info(one) for one in reversed(server.executions.values())])
+
+
+async def _count(server: Server, request: Any, answer: type[Any]) -> Any:
+    if request.query:
+        raise NotSimulated(f"counting workflows by a query ({request.query!r}) is not simulated; count all")
+    return answer(count=len(server.executions))
+
+
+async def _system_info(_server: Server, _request: Any, answer: type[Any]) -> Any:
+    return answer(server_version="wfsim")
+
+
+CALLS: Final[dict[str, Any]] = {
+    "start_workflow_execution": _start,
+    "signal_with_start_workflow_execution": _signal_with_start,
+    "signal_workflow_execution": _signal,
+    "request_cancel_workflow_execution": _request_cancel,
+    "terminate_workflow_execution": _terminate,
+    "query_workflow": _query,
+    "get_workflow_execution_history": _history,
+    "describe_workflow_execution": _describe,
+    "list_workflow_executions": _list,
+    "count_workflow_executions": _count,
+    "get_system_info": _system_info,
+}
+"""The calls by their names in ``temporal.api.workflowservice``."""

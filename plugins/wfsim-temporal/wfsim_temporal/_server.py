@@ -1,0 +1,185 @@
+"""The simulated Temporal server: executions, task queues and time."""
+
+from __future__ import annotations
+
+import uuid
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from wfsim.kernel import current
+from wfsim.units import NS_PER_SECOND
+from wfsim_temporal._execution import Execution
+from wfsim_temporal._proto import FOREVER, Job
+from wfsim_temporal._task_queue import TaskQueue
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable
+
+    from wfsim.kernel import Simulation
+    from wfsim_temporal._activity import Activity
+    from wfsim_temporal._start import Start
+    from wfsim_temporal._worker import Worker
+
+NS_PER_MILLISECOND = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the simulated server and the way to it behave.
+
+    ``latency_ns`` is how long each message between client, server and worker takes. It is not zero, since then
+    things would coincide that never do with a real server. A workflow task that fails ``task_attempts`` times
+    ends the wait for its workflow with an error, where a real server would try it for ever. With
+    ``replay_every_task`` no worker keeps a workflow in its cache: each task is replayed from the beginning, and
+    what is not deterministic comes to light. With ``sandbox`` workflows run in the SDK's sandbox, which catches
+    forbidden calls and takes a hundred times as long. ``suggest_continue_as_new_at`` is the number of events from which
+    the server suggests to continue as new.
+    """
+
+    latency_ns: int = NS_PER_MILLISECOND
+    task_attempts: int = 5
+    replay_every_task: bool = False
+    sandbox: bool = False
+    suggest_continue_as_new_at: int = 4096
+    namespace: str = "default"
+
+
+class Server:
+    """One server in one simulation. ``executions`` are all runs by run id, in the order of their start."""
+
+    def __init__(self, simulation: Simulation, settings: Settings) -> None:
+        self.simulation = simulation
+        self.settings = settings
+        self.namespace = settings.namespace
+        self.executions: dict[str, Execution] = {}
+        self.activities: dict[bytes, Activity] = {}
+        self.workers: list[Worker] = []
+        self._latest: dict[str, Execution] = {}
+        self._queues: dict[str, TaskQueue] = {}
+        self._epoch_ns = (
+            int(simulation.start.timestamp()) * NS_PER_SECOND + simulation.start.microsecond * 1000
+        )
+        self._ids = simulation.stream("temporal/ids")
+        # Timers of the server belong to nobody's process, so that no crash takes them away.
+        self._context = copy_context()
+        self._loop = simulation.loop
+
+    # -- time and chance
+
+    @property
+    def now_ns(self) -> int:
+        """Nanoseconds since 1970."""
+        return self._epoch_ns + self.simulation.now_ns
+
+    def after(self, ns: int, act: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+        """Call ``act(*args)`` after some time; the handle can be cancelled."""
+        return self._loop.call_later(max(ns, 0) / NS_PER_SECOND, act, *args, context=self._context)
+
+    def soon(self, act: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+        """Call ``act(*args)`` when a message has had the time to arrive."""
+        return self.after(self.settings.latency_ns, act, *args)
+
+    def future(self) -> asyncio.Future[Any]:
+        """Make a future of the simulation's loop."""
+        return self._loop.create_future()
+
+    def new_id(self) -> str:
+        """Draw an identifier, such as a run id."""
+        return str(uuid.UUID(int=self._ids.randbits(128), version=4))
+
+    # -- task queues
+
+    def queue(self, name: str) -> TaskQueue:
+        """Give the task queue of a name."""
+        found = self._queues.get(name)
+        if found is None:
+            found = self._queues[name] = TaskQueue(name, self)
+        return found
+
+    # -- executions
+
+    def find(self, workflow_id: str, run_id: str = "") -> Execution | None:
+        """Give a run by its id, or the latest run of a workflow id."""
+        return self.executions.get(run_id) if run_id else self._latest.get(workflow_id)
+
+    def open_execution(self, workflow_id: str, run_id: str = "") -> Execution | None:
+        """Give a run that has not ended; None if it has, or never was."""
+        found = self.find(workflow_id, run_id)
+        return None if found is None or found.is_closed else found
+
+    def begin(self, start: Start) -> Execution:
+        """Start a run."""
+        execution = Execution(self, start, self.new_id())
+        self._latest[start.workflow_id] = self.executions[execution.run_id] = execution
+        execution.begin()
+        return execution
+
+    def signal(
+        self, execution: Execution, name: str, payloads: Iterable[Any], headers: Any, identity: str = ""
+    ) -> None:
+        """Deliver a signal to a run."""
+        payloads = list(payloads)
+        job = Job(
+            signal_workflow={
+                "signal_name": name,
+                "input": payloads,
+                "identity": identity,
+                "headers": headers,
+            }
+        )
+        execution.journal.fact("signal", name)
+        execution.receive(
+            "WORKFLOW_EXECUTION_SIGNALED",
+            {
+                "signal_name": name,
+                "input": {"payloads": payloads},
+                "identity": identity,
+                "header": {"fields": headers},
+            },
+            job,
+        )
+
+    def request_cancel(self, execution: Execution, reason: str = "") -> None:
+        """Ask a run to cancel itself; a second request changes nothing."""
+        if execution.is_closed or execution.cancel_requested:
+            return
+        execution.cancel_requested = True
+        execution.journal.fact("cancel", execution.start.workflow_type)
+        execution.receive(
+            "WORKFLOW_EXECUTION_CANCEL_REQUESTED", {"cause": reason}, Job(cancel_workflow={"reason": reason})
+        )
+
+    def terminate(
+        self, execution: Execution, reason: str = "", details: Any = None, identity: str = ""
+    ) -> None:
+        """End a run at once; its code is not asked."""
+        if not execution.is_closed:
+            execution.task.abandon()
+            attributes = {"reason": reason, "details": details, "identity": identity}
+            execution.close("terminated", "WORKFLOW_EXECUTION_TERMINATED", attributes)
+
+    def deadline_ns(self, ns: int | None) -> int:
+        """Give the instant after some time; FOREVER for None."""
+        return FOREVER if ns is None else self.now_ns + ns
+
+
+_servers: WeakKeyDictionary[Simulation, Server] = WeakKeyDictionary()
+
+
+def server_here(settings: Settings) -> Server:
+    """Give the server of the simulation that runs this code; the first who asks makes it.
+
+    Raises RuntimeError outside of a simulation.
+    """
+    simulation = current()
+    if simulation is None:
+        raise RuntimeError(
+            "a simulated Temporal server lives in a simulation only: connect to it in code that simulate() runs"
+        )
+    found = _servers.get(simulation)
+    if found is None:
+        found = _servers[simulation] = Server(simulation, settings)
+    return found

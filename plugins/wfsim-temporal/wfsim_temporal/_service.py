@@ -1,0 +1,79 @@
+"""The way from a real ``Client`` to the simulated server: a service client whose calls go no further."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from temporalio.service import RPCStatusCode, ServiceClient
+
+from wfsim.errors import InjectedFault
+from wfsim.kernel import fault_point, sleep
+from wfsim.units import NS_PER_SECOND
+from wfsim_temporal import _rpc_activity, _rpc_update, _rpc_workflow
+from wfsim_temporal._rpc_error import rpc_error
+from wfsim_temporal.errors import NotSimulated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+    from temporalio.service import ConnectConfig
+
+    from wfsim_temporal._server import Server
+
+CALLS: Final[dict[str, Any]] = {**_rpc_workflow.CALLS, **_rpc_update.CALLS, **_rpc_activity.CALLS}
+"""All calls that are simulated, by their names."""
+
+
+class SimulatedServiceClient(ServiceClient):
+    """Answers the calls of clients in a simulation. Each is a fault point of kind "rpc", named after the call."""
+
+    def __init__(self, config: ConnectConfig, server: Server) -> None:
+        super().__init__(config)
+        self.server = server
+
+    @property
+    def worker_service_client(self) -> Any:
+        """Refuse: what would be done with it needs a real connection."""
+        raise NotSimulated("the SDK's own worker needs a real server; make the worker inside the simulation")
+
+    def update_rpc_metadata(self, metadata: Any) -> None:
+        """See the SDK; nothing here reads metadata."""
+
+    def update_api_key(self, api_key: str | None) -> None:
+        """See the SDK; every key is good."""
+
+    async def _rpc_call(
+        self,
+        rpc: str,
+        req: Any,
+        resp_type: type[Any],
+        *,
+        service: str,  # noqa: ARG002
+        retry: bool,  # noqa: ARG002
+        metadata: Mapping[str, str | bytes],  # noqa: ARG002
+        timeout: timedelta | None,
+    ) -> Any:
+        answer = CALLS.get(rpc)
+        if answer is None:
+            raise NotSimulated(f"the server's call {rpc} is not simulated")
+        called = self._call(answer, rpc, req, resp_type)
+        if timeout is None:
+            return await called
+        try:
+            return await asyncio.wait_for(called, timeout.total_seconds())
+        except TimeoutError:
+            raise rpc_error(RPCStatusCode.DEADLINE_EXCEEDED, "Timeout expired") from None
+
+    async def _call(self, answer: Any, rpc: str, req: Any, resp_type: type[Any]) -> Any:
+        await sleep(self.server.settings.latency_ns / NS_PER_SECOND)
+        if self.server.simulation.watch is None:
+            return await answer(self.server, req, resp_type)
+        try:
+            await fault_point("call", kind="rpc", name=rpc)
+            answered = await answer(self.server, req, resp_type)
+            await fault_point("reply", kind="rpc", name=rpc)
+        except InjectedFault as error:
+            raise rpc_error(RPCStatusCode.UNAVAILABLE, str(error)) from error
+        return answered

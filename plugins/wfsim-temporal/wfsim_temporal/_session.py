@@ -1,0 +1,193 @@
+"""One life of a worker: from its start, or restart, to its shutdown or crash."""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Final
+
+from temporalio.api.failure.v1 import Failure
+
+from wfsim.errors import ReplyLost
+from wfsim.kernel import fault_point, spawn
+from wfsim.units import NS_PER_SECOND
+from wfsim_temporal._attempt import Attempt
+from wfsim_temporal._instance import ActivationFailed, CachedWorkflow, in_order
+from wfsim_temporal._workflow_task import Activation
+from wfsim_temporal.errors import NonDeterministicWorkflow
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Coroutine
+
+    from wfsim_temporal._activity import Activity
+    from wfsim_temporal._execution import Execution
+    from wfsim_temporal._worker import Worker
+    from wfsim_temporal._workflow_task import WorkflowTask
+
+_UNAVAILABLE_AFTER_NS: Final = 10 * NS_PER_SECOND
+_HEARTBEAT_SHARE: Final = 0.8
+
+
+class Session:
+    """What a worker has while it lives: workflows in its cache, attempts under way. A crash takes it all.
+
+    Make it in the worker's own process: what it starts belongs to that process, and dies with it.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.server = worker.server
+        self.identity = worker.identity
+        self.attempts: dict[Attempt, None] = {}
+        self._cache: dict[str, CachedWorkflow] = {}
+        self._context = copy_context()
+        self._is_stopped = False
+        self._seen_ns = worker.server.now_ns
+        self._loop = worker.server.simulation.loop
+
+    # -- life
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it takes tasks."""
+        return not self._is_stopped and self.worker.session is self and self.worker.process_is_alive
+
+    @property
+    def was_seen_lately(self) -> bool:
+        """Whether the server still believes that it polls its own (sticky) queue."""
+        return not self._is_stopped and self.server.now_ns - self._seen_ns < _UNAVAILABLE_AFTER_NS
+
+    def takes(self, *, is_workflow_task: bool) -> bool:
+        """Whether it has room for a task of this kind."""
+        if is_workflow_task:
+            return self.worker.runs_workflows
+        return self.worker.runs_activities and len(self.attempts) < self.worker.activity_slots
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Run a coroutine in the worker's process."""
+        self._context.copy().run(spawn, coroutine)
+
+    def after(self, ns: int, act: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+        """Call ``act(*args)`` in the worker's process after some time."""
+        return self._loop.call_later(ns / NS_PER_SECOND, act, *args, context=self._context)
+
+    async def stop(self) -> None:
+        """Shut down: take no more tasks, cancel the attempts under way and wait for them."""
+        self._is_stopped = True
+        self.server.queue(self.worker.task_queue).leave(self)
+        for attempt in list(self.attempts):
+            attempt.on_worker_shutdown()
+        for attempt in list(self.attempts):
+            await attempt.ended
+        for cached in list(self._cache.values()):
+            cached.evict()
+        self._cache.clear()
+
+    # -- activities
+
+    def attempt(self, activity: Activity) -> None:
+        """Begin an attempt of an activity."""
+        self._seen_ns = self.server.now_ns
+        attempt = Attempt(self, activity)
+        self.attempts[attempt] = None
+        self.spawn(attempt.run())
+
+    def end_attempt(self, attempt: Attempt) -> None:
+        """Make room for the next one."""
+        self._seen_ns = self.server.now_ns
+        self.attempts.pop(attempt, None)
+        self.server.queue(self.worker.task_queue).serve()
+
+    # -- workflows
+
+    def evict(self, execution: Execution) -> None:
+        """Take a workflow out of the cache. After a crash too: the SDK's instance wants to be let go in order."""
+        cached = self._cache.pop(execution.run_id, None)
+        if cached is not None:
+            cached.evict()
+
+    def work_on(self, task: WorkflowTask) -> None:
+        """Do a workflow task."""
+        self._seen_ns = self.server.now_ns
+        if self.server.simulation.watch is None:
+            self._do(task, task.token)
+        else:
+            self.spawn(self._do_under_faults(task, task.token))
+
+    async def _do_under_faults(self, task: WorkflowTask, token: int) -> None:
+        name = task.execution.start.workflow_type
+        at: dict[str, Any] = {"kind": "workflow_task", "design": name, "name": name, "attempt": task.count}
+        try:
+            await fault_point("call", **at)
+        except Exception as error:  # noqa: BLE001 - an injected error fails the task, as a worker's own would
+            failure = Failure(message=f"{type(error).__name__}: {error}")
+            self.server.soon(task.fail, token, failure)
+            return
+        if not self._activate(task, token, task.jobs):
+            return
+        try:
+            fault = await fault_point("reply", **at)
+        except ReplyLost:
+            return
+        self.finish(task, token)
+        if fault is not None and fault.kind == "evict" and not task.machines.local_activities:
+            self.server.soon(task.drop_if_idle)
+
+    def _do(self, task: WorkflowTask, token: int) -> None:
+        if self._activate(task, token, task.jobs):
+            self.finish(task, token)
+
+    def finish(self, task: WorkflowTask, token: int) -> None:
+        """Send the commands, unless local activities hold the task open: then it is kept alive in time."""
+        if not task.machines.local_activities or task.machines.has_ended():
+            self.server.soon(task.complete, token)
+            return
+        limit_ns = int(task.execution.start.task_timeout_ns * _HEARTBEAT_SHARE)
+        left_ns = task.started_ns + limit_ns - self.server.now_ns
+        self.server.after(left_ns, task.heartbeat, token)
+
+    def resume(self, task: WorkflowTask, token: int, jobs: list[Any]) -> None:
+        """Activate the workflow within an open task: a local activity has ended."""
+        if self._activate(task, token, jobs):
+            self.finish(task, token)
+
+    def _activate(self, task: WorkflowTask, token: int, jobs: list[Any]) -> bool:
+        """Activate the workflow, again as long as something resolves at once. False if the task has failed."""
+        if not task.is_current(token):
+            return False
+        try:
+            cached = self._cached(task.execution)
+            jobs = in_order(jobs)
+            while jobs:
+                length = len(task.execution.log)
+                commands = cached.activate(jobs, task.time_ns, length)
+                task.activations.append(Activation(task.time_ns, length, jobs, commands))
+                jobs = in_order(task.machines.take(commands))
+        except ActivationFailed as error:
+            self.server.soon(task.fail, token, error.args[0])
+            return False
+        except NonDeterministicWorkflow as error:
+            self.server.soon(task.fail, token, Failure(message=str(error)), error)
+            return False
+        return True
+
+    def _cached(self, execution: Execution) -> CachedWorkflow:
+        cached = self._cache.get(execution.run_id)
+        if cached is None:
+            cached = CachedWorkflow(self, execution)
+            self._cache[execution.run_id] = cached
+            if execution.task.done:
+                execution.journal.fact(
+                    "replay", execution.start.workflow_type, tasks=len(execution.task.done)
+                )
+                cached.replay(execution.task.done)
+        return cached
+
+    def query(self, execution: Execution, asked: Any) -> Any:
+        """Answer a query; a workflow that is not in the cache is replayed for it."""
+        known = execution.run_id in self._cache
+        try:
+            return self._cached(execution).query(asked)
+        finally:
+            if not known:
+                self.evict(execution)

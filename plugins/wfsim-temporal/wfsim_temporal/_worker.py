@@ -1,0 +1,268 @@
+"""A worker in a simulation: takes what ``temporalio.worker.Worker`` takes, and is one to whoever asks."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING, Any, Final
+
+import temporalio.activity
+import temporalio.worker
+from temporalio.worker import UnsandboxedWorkflowRunner
+
+from wfsim.kernel import start_process
+from wfsim.units import NS_PER_SECOND
+from wfsim_temporal._capture import Captured, capture
+from wfsim_temporal._service import SimulatedServiceClient
+from wfsim_temporal._session import Session
+from wfsim_temporal.errors import NotSimulated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import timedelta
+
+    from temporalio.client import Client
+
+    from wfsim.kernel import Process
+
+_SIGNATURE: Final = inspect.signature(temporalio.worker.Worker.__init__)
+_DEFAULT_SLOTS: Final = 100
+_REFUSED: Final = {
+    "nexus_service_handlers": "Nexus operations are",
+    "use_worker_versioning": "worker versioning is",
+    "deployment_config": "worker deployments are",
+    "tuner": "worker tuners are",
+}
+
+
+class Worker(temporalio.worker.Worker):
+    """Runs workflows and activities in a simulated process, named ``{task_queue}-worker-{n}``.
+
+    A crash fault may strike that process; when it restarts, the worker begins anew with an empty cache. Raises
+    what the SDK's worker raises for arguments that do not fit, and NotSimulated for what is not simulated.
+    """
+
+    def __init__(self, client: Client, **options: Any) -> None:
+        config = _configured(client, options)
+        service = client.service_client
+        if not isinstance(service, SimulatedServiceClient):
+            raise TypeError(
+                "a worker in a simulation wants a client that was connected in the same simulation"
+            )
+        self.server = service.server
+        self._settings = config
+        self.data_converter = client.data_converter
+        self._client = client
+        self.activity_slots: int = config["max_concurrent_activities"] or _DEFAULT_SLOTS
+        self.default_throttle_ns = _ns(config["default_heartbeat_throttle_interval"])
+        self.longest_throttle_ns = _ns(config["max_heartbeat_throttle_interval"])
+        self.interceptors = _interceptors(client, config)
+        self._activities = _activities(config)
+        self.captured = self._capture()
+        self.runner = self._runner()
+        number = sum(one.task_queue == self.task_queue for one in self.server.workers) + 1
+        self.server.workers.append(self)
+        self.identity = f"{self.task_queue}-worker-{number}"
+        self.session: Session | None = None
+        self._process: Process | None = None
+        self._over: asyncio.Future[None] = self.server.future()
+        self._stop: asyncio.Future[None] | None = None
+        self._run_task: asyncio.Task[None] | None = None
+
+    # -- what it runs
+
+    @property
+    def task_queue(self) -> str:
+        """The queue that it takes tasks from."""
+        return str(self._settings["task_queue"])
+
+    @property
+    def client(self) -> Client:
+        """The client that it was made with."""
+        return self._client
+
+    def config(self, **_options: Any) -> Any:
+        """Give the arguments that it was made with, completed."""
+        return dict(self._settings)
+
+    @property
+    def runs_workflows(self) -> bool:
+        """Whether it takes workflow tasks."""
+        return bool(self._settings["workflows"])
+
+    @property
+    def runs_activities(self) -> bool:
+        """Whether it takes activity tasks."""
+        return bool(self._activities) and not self._settings["no_remote_activities"]
+
+    @property
+    def activity_names(self) -> list[str]:
+        """The names of its activities, sorted."""
+        return sorted(name for name in self._activities if name)
+
+    def activity(self, name: str) -> Any:
+        """Give the definition of an activity: that of the name, or the dynamic one; None if it has neither."""
+        return self._activities.get(name) or self._activities.get(None)
+
+    def _capture(self) -> Captured:
+        if not self.runs_workflows:
+            return Captured(None, {})
+        return capture(
+            list(self._settings["workflows"]),
+            namespace=self.server.namespace,
+            data_converter=self.data_converter,
+            interceptors=self.interceptors,
+            workflow_failure_exception_types=list(self._settings["workflow_failure_exception_types"]),
+        )
+
+    def _runner(self) -> Any:
+        chosen, plain = self._settings["workflow_runner"], self._settings["unsandboxed_workflow_runner"]
+        is_sandbox = isinstance(chosen, temporalio.worker.workflow_sandbox.SandboxedWorkflowRunner)
+        if is_sandbox and not self.server.settings.sandbox:
+            return UnsandboxedWorkflowRunner()
+        if not is_sandbox:
+            return chosen
+        for definition in self.captured.definitions.values():
+            if definition.sandboxed:
+                _keeping_loop(chosen.prepare_workflow, definition)
+        return _ByDefinition(chosen, plain)
+
+    # -- life
+
+    @property
+    def process_is_alive(self) -> bool:
+        """Whether its process runs: it has neither crashed nor ended."""
+        return self._process is not None and self._process.alive
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not shut down; a crash is not noticed from outside."""
+        return self._process is not None and not self._over.done()
+
+    @property
+    def is_shutdown(self) -> bool:
+        """Whether it has been shut down."""
+        return self._over.done()
+
+    async def run(self) -> None:
+        """Run until it is shut down; plugins take part as with the SDK's worker."""
+        following: Callable[[Any], Any] = Worker._run
+        for plugin in reversed(self._settings["plugins"]):
+            following = _through(plugin, following)
+        await following(self)
+
+    async def _run(self) -> None:
+        if self._process is not None:
+            raise RuntimeError("Already started")
+        self._process = start_process(self.identity, self._live)
+        try:
+            await asyncio.shield(self._over)
+        finally:
+            await self._end()
+
+    async def _live(self) -> None:
+        """One life, in the worker's process; a restart calls it again."""
+        self._stop = self.server.future()
+        self.session = Session(self)
+        self.server.queue(self.task_queue).poll(self.session)
+        await self._stop
+        await self.session.stop()
+
+    async def _end(self) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
+        if self.process_is_alive and self._process is not None and self._stop is not None:
+            if not self._stop.done():
+                self._stop.set_result(None)
+            await self._process
+
+    async def shutdown(self) -> None:
+        """Stop taking tasks, cancel the activities under way, and wait for them."""
+        if self._process is None:
+            raise RuntimeError("Never started")
+        if not self._over.done():
+            self._over.set_result(None)
+        await self._end()
+
+    async def __aenter__(self) -> Worker:
+        """See the SDK."""
+        self._run_task = asyncio.get_running_loop().create_task(self.run())
+        while self.session is None and not self._run_task.done():
+            await asyncio.sleep(0)
+        if self._run_task.done():
+            self._run_task.result()
+        return self
+
+    async def __aexit__(self, exc_type: type[BaseException] | None, *args: object) -> None:
+        """See the SDK."""
+        await self.shutdown()
+        if self._run_task is not None:
+            await self._run_task
+
+
+class _ByDefinition:
+    """Runs in the sandbox what wants it."""
+
+    def __init__(self, sandboxed: Any, plain: Any) -> None:
+        self._sandboxed = sandboxed
+        self._plain = plain
+
+    def create_instance(self, details: Any) -> Any:
+        return (self._sandboxed if details.defn.sandboxed else self._plain).create_instance(details)
+
+
+def _configured(client: Client, options: dict[str, Any]) -> dict[str, Any]:
+    """Complete the arguments as the SDK does, and let plugins change them."""
+    bound = _SIGNATURE.bind(None, client, **options)
+    bound.apply_defaults()
+    config: dict[str, Any] = {name: one for name, one in bound.arguments.items() if name != "self"}
+    inherited = [one for one in client.config().get("plugins", ()) if hasattr(one, "configure_worker")]
+    config["plugins"] = [*inherited, *(config.get("plugins") or ())]
+    for plugin in config["plugins"]:
+        config = dict(plugin.configure_worker(config))
+    _check(config)
+    return config
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    for name, what in _REFUSED.items():
+        if config.get(name):
+            raise NotSimulated(f"{what} not simulated; leave out {name}")
+    if not (config["workflows"] or config["activities"]):
+        raise ValueError("At least one activity, Nexus service, or workflow must be specified")
+
+
+def _interceptors(client: Client, config: Mapping[str, Any]) -> list[Any]:
+    known = client.config()["interceptors"]
+    own = [one for one in known if isinstance(one, temporalio.worker.Interceptor)]
+    return [*own, *(config["interceptors"] or ())]
+
+
+def _activities(config: Mapping[str, Any]) -> dict[str | None, Any]:
+    found: dict[str | None, Any] = {}
+    for function in config["activities"]:
+        definition = temporalio.activity._Definition.must_from_callable(function)
+        if definition.name in found:
+            raise ValueError(f"More than one activity named {definition.name}")
+        if not definition.is_async and config["activity_executor"] is None:
+            raise ValueError(
+                f"Activity {definition.name} is not async so an activity_executor must be present"
+            )
+        found[definition.name] = definition
+    return found
+
+
+def _through(plugin: Any, following: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda worker: plugin.run_worker(worker, following)
+
+
+def _keeping_loop(act: Callable[[Any], Any], argument: Any) -> None:
+    loop = asyncio._get_running_loop()
+    try:
+        act(argument)
+    finally:
+        asyncio._set_running_loop(loop)
+
+
+def _ns(interval: timedelta) -> int:
+    return round(interval.total_seconds() * NS_PER_SECOND)

@@ -1,0 +1,375 @@
+"""The workflow task of an execution: scheduled, started on a worker, completed, failed or timed out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from temporalio.api.failure.v1 import Failure
+
+from wfsim.units import NS_PER_SECOND
+from wfsim_temporal._commands import TERMINAL, Commands
+from wfsim_temporal._machines import Machines
+from wfsim_temporal._proto import duration
+from wfsim_temporal._retry import SCHEDULE_TO_START, START_TO_CLOSE
+from wfsim_temporal.errors import WorkflowTaskStuck
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from wfsim_temporal._execution import Execution
+    from wfsim_temporal._session import Session
+
+# temporal.api.enums.v1.WorkflowTaskFailedCause
+_UNHANDLED_COMMAND: Final = 1
+_WORKER_UNHANDLED_FAILURE: Final = 24
+_NON_DETERMINISM: Final = 25
+
+_STICKY_TIMEOUT_NS: Final = 10 * NS_PER_SECOND
+_BACKOFF_FROM_ATTEMPT: Final = 3
+_BACKOFF_NS: Final = 5 * NS_PER_SECOND
+
+
+class Activation(NamedTuple):
+    """One activation of a workflow and the commands that it gave: what a replay must give again."""
+
+    time_ns: int
+    history_length: int
+    jobs: list[Any]
+    commands: list[Any]
+
+
+class WorkflowTask:
+    """At most one is open at a time; what comes in meanwhile waits in ``buffered``.
+
+    Attributes:
+        pending: jobs for the next task.
+        done: the activations of each completed task, for replay.
+        late_jobs: jobs without an event (updates) that came while a task is under way.
+        count: how many were started.
+        sticky: the worker's session that has the workflow in its cache.
+    """
+
+    is_workflow_task = True
+
+    def __init__(self, execution: Execution) -> None:
+        self.execution = execution
+        self.pending: list[Any] = []
+        self.buffered: list[tuple[Any, ...]] = []
+        self.late_jobs: list[Any] = []
+        self.done: list[list[Activation]] = []
+        self.count = 0
+        self.sticky: Session | None = None
+        self.jobs: list[Any] = []
+        self.activations: list[Activation] = []
+        self.machines = Machines(execution)
+        self.started_ns = 0
+        self.time_ns = 0
+        self.token = 0
+        self._state = "idle"
+        self._attempt = 1
+        self._mark = 0
+        self._scheduled_id = self._started_id = 0
+        self._timeout: asyncio.TimerHandle | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def is_started(self) -> bool:
+        """Whether a worker has it."""
+        return self._state == "started"
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it waits for a worker."""
+        return self._state == "scheduled" and not self.execution.is_closed
+
+    # -- scheduling
+
+    def begin(self, delay_ns: int) -> None:
+        """Schedule the first task of a run, after its delay."""
+        if not delay_ns:
+            self.schedule()
+            return
+        self._state = "backoff"
+        self.execution.server.after(delay_ns, self._end_backoff)
+
+    def _end_backoff(self) -> None:
+        if self._state == "backoff":
+            self._state = "idle"
+            self.schedule()
+
+    def schedule(self) -> None:
+        """Schedule a task, unless one is open already."""
+        execution = self.execution
+        if execution.is_closed or self._state != "idle":
+            return
+        self._state = "scheduled"
+        self._mark = len(execution.log)
+        sticky = self.sticky
+        if sticky is not None and not sticky.is_alive and not sticky.was_seen_lately:
+            sticky = self.sticky = None
+        name = execution.start.task_queue
+        queue = (
+            {"name": name, "kind": 1}
+            if sticky is None
+            else {"name": sticky.identity, "kind": 2, "normal_name": name}
+        )
+        timeout = duration(execution.start.task_timeout_ns)
+        self._scheduled_id = execution.add(
+            "WORKFLOW_TASK_SCHEDULED", task_queue=queue, start_to_close_timeout=timeout, attempt=self._attempt
+        )
+        self._offer(sticky)
+
+    def _offer(self, sticky: Session | None) -> None:
+        server = self.execution.server
+        if sticky is None:
+            server.queue(self.execution.start.task_queue).offer(self)
+        elif sticky.is_alive:
+            server.soon(self._arrive, sticky)
+        else:
+            server.after(_STICKY_TIMEOUT_NS, self._sticky_timeout, sticky)
+
+    def _arrive(self, sticky: Session) -> None:
+        if self.is_wanted:
+            if sticky.is_alive:
+                self.hand_to(sticky)
+            else:
+                self.execution.server.after(_STICKY_TIMEOUT_NS, self._sticky_timeout, sticky)
+
+    def _sticky_timeout(self, sticky: Session) -> None:
+        """Nobody polls the queue of the worker that had the workflow: any worker may have it now."""
+        if not self.is_wanted or self.sticky is not sticky:
+            return
+        self._time_out(SCHEDULE_TO_START, 0)
+
+    # -- on a worker
+
+    def hand_to(self, session: Session) -> None:
+        """Start it on a worker."""
+        execution, server = self.execution, self.execution.server
+        self._state = "started"
+        self.count += 1
+        self.token += 1
+        self.jobs, self.pending = self.pending, []
+        self._new_machines()
+        self.started_ns = self.time_ns = server.now_ns
+        execution.first_task_ns = execution.first_task_ns or server.now_ns
+        length = len(execution.log)
+        self._started_id = execution.add(
+            "WORKFLOW_TASK_STARTED",
+            scheduled_event_id=self._scheduled_id,
+            identity=session.identity,
+            history_size_bytes=execution.log.size,
+            suggest_continue_as_new=length > server.settings.suggest_continue_as_new_at,
+        )
+        self._timeout = server.after(execution.start.task_timeout_ns, self._worker_is_silent, self.token)
+        if self.sticky is not session:
+            self.drop()
+            self.sticky = session
+        session.work_on(self)
+
+    def _new_machines(self) -> None:
+        self.activations = []
+        self.machines.begin()
+
+    def is_current(self, token: int) -> bool:
+        """Whether the task that was started with this token is still the open one."""
+        return token == self.token and self._state == "started" and not self.execution.is_closed
+
+    def _worker_is_silent(self, token: int) -> None:
+        if self.is_current(token):
+            self.drop()
+            self._time_out(START_TO_CLOSE, self._started_id)
+
+    def _time_out(self, timeout_type: int, started_id: int) -> None:
+        execution = self.execution
+        self.sticky = None
+        self._write_end(
+            "WORKFLOW_TASK_TIMED_OUT",
+            {
+                "scheduled_event_id": self._scheduled_id,
+                "started_event_id": started_id,
+                "timeout_type": timeout_type,
+            },
+        )
+        execution.journal.fact("workflow_task", "timed out", self.count)
+        if timeout_type == START_TO_CLOSE:
+            self._attempt += 1
+        self._again()
+
+    def _again(self, delay_ns: int = 0) -> None:
+        """Schedule what was not done once more."""
+        self.token += 1
+        self._state = "idle"
+        self.pending = [*self.jobs, *self.pending]
+        self.jobs = []
+        self._flush()
+        if delay_ns:
+            self._state = "backoff"
+            self.execution.server.after(delay_ns, self._end_backoff)
+        else:
+            self.schedule()
+
+    def _flush(self) -> None:
+        self.pending += self.late_jobs
+        self.late_jobs = []
+        buffered, self.buffered = self.buffered, []
+        for kind, attributes, job, before in buffered:
+            self.execution.receive(kind, attributes, job, before)
+
+    def _write_end(self, kind: str, attributes: dict[str, Any]) -> None:
+        """Write how the task ended badly. Of second and later attempts the server keeps no trace."""
+        log = self.execution.log
+        is_repeated = self._attempt > 1
+        own = 1 + (self._state == "started")
+        if is_repeated and len(log) == self._mark + own:
+            log.cut(self._mark)
+        else:
+            self.execution.add(kind, **attributes)
+
+    # -- completion
+
+    def fail(self, token: int, failure: Failure, error: Exception | None = None) -> None:
+        """Take a worker's word that it could not do the task; ``error`` if there is no use in trying again."""
+        if not self.is_current(token):
+            return
+        execution, settings = self.execution, self.execution.server.settings
+        self._end_timeout()
+        self.drop()
+        execution.journal.fact("workflow_task", "failed", self.count, message=failure.message)
+        self._write_end(
+            "WORKFLOW_TASK_FAILED",
+            self._failed(_WORKER_UNHANDLED_FAILURE if error is None else _NON_DETERMINISM, failure),
+        )
+        if error is None and self._attempt >= settings.task_attempts:
+            start = execution.start
+            error = WorkflowTaskStuck(start.workflow_id, start.workflow_type, self._attempt, failure.message)
+        if error is not None:
+            self._state = "stuck"
+            execution.give_up(error)
+            self._wake()
+            return
+        self._attempt += 1
+        backoffs = self._attempt - _BACKOFF_FROM_ATTEMPT
+        self._again(_BACKOFF_NS * 2**backoffs if backoffs >= 0 else 0)
+
+    def _failed(self, cause: int, failure: Failure | None = None) -> dict[str, Any]:
+        return {
+            "scheduled_event_id": self._scheduled_id,
+            "started_event_id": self._started_id,
+            "cause": cause,
+            "failure": failure,
+        }
+
+    def complete(self, token: int, *, wants_another: bool = False) -> None:
+        """Take the commands that a worker gives. ``wants_another``: local activities are still under way."""
+        if not self.is_current(token):
+            return
+        self._end_timeout()
+        commands = [one for one in self.machines.commands if one.is_live]
+        if self.buffered and any(one.kind in TERMINAL for one in commands):
+            self._refuse_end()
+        elif self._leaves_no_trace(commands) and not wants_another:
+            self._forget(commands)
+        else:
+            self._write(commands, wants_another=wants_another)
+
+    def _refuse_end(self) -> None:
+        """The workflow ended without knowing what came in meanwhile: let it look again."""
+        self.drop()
+        self._write_end("WORKFLOW_TASK_FAILED", self._failed(_UNHANDLED_COMMAND))
+        self._again()
+
+    def _leaves_no_trace(self, commands: list[Any]) -> bool:
+        """Whether the task did no more than refuse updates: such a one was only tried."""
+        return (
+            bool(self.jobs)
+            and all(job.HasField("do_update") for job in self.jobs)
+            and all(one.kind == "update_rejected" for one in commands)
+            and not self.machines.local_activities
+            and self._mark + 2 == len(self.execution.log)
+        )
+
+    def _forget(self, commands: list[Any]) -> None:
+        self.execution.log.cut(self._mark)
+        Commands(self.execution, 0).apply(commands)
+        self._rest(is_wanted=False)
+
+    def _write(self, commands: list[Any], *, wants_another: bool) -> None:
+        execution = self.execution
+        completed_id = execution.add(
+            "WORKFLOW_TASK_COMPLETED",
+            scheduled_event_id=self._scheduled_id,
+            started_event_id=self._started_id,
+            identity="" if self.sticky is None else self.sticky.identity,
+            sdk_metadata=self.machines.sdk_metadata(is_first=not self.done),
+        )
+        self.done.append(self.activations)
+        self._new_machines()
+        self._attempt = 1
+        self._state = "idle"
+        Commands(execution, completed_id).apply(commands)
+        if (
+            not execution.is_closed
+            and execution.server.settings.replay_every_task
+            and not self.machines.local_activities
+        ):
+            self.drop()
+        self._rest(is_wanted=wants_another)
+
+    def _rest(self, *, is_wanted: bool) -> None:
+        self._state = "idle"
+        self.activations = []
+        if not self.execution.is_closed:
+            self._flush()
+            if is_wanted or self.pending:
+                self.schedule()
+        self._wake()
+
+    def heartbeat(self, token: int) -> None:
+        """Complete the task in time, though local activities are under way, and ask for another."""
+        if self.machines.local_activities:
+            self.complete(token, wants_another=True)
+
+    # -- the end
+
+    def abandon(self) -> None:
+        """Drop an open task: the run ends without it."""
+        self._end_timeout()
+        self.token += 1
+        self._state = "idle"
+        self.buffered, self.late_jobs = [], []
+        self._new_machines()
+
+    def drop(self) -> None:
+        """Take the workflow out of the worker's cache: the next task replays it."""
+        self.machines.drop_local_activities()
+        if self.sticky is not None:
+            sticky, self.sticky = self.sticky, None
+            sticky.evict(self.execution)
+        if self.execution.is_closed:
+            self._wake()
+
+    def drop_if_idle(self) -> None:
+        """Take the workflow out of the cache between two tasks: the worker had no room for it any more."""
+        if not self.is_started:
+            self.drop()
+
+    def _end_timeout(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
+
+    # -- queries
+
+    async def at_rest(self) -> None:
+        """Wait until no task is open: then a query sees what the workflow has done so far."""
+        while not (self.execution.is_closed or self._state in {"idle", "stuck"}):
+            rest = self.execution.server.future()
+            self._waiting.append(rest)
+            await rest
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for rest in waiting:
+            if not rest.done():
+                rest.set_result(None)
