@@ -44,6 +44,8 @@ class Attempt:
         self.environment.on_heartbeat = self.heartbeat
         self.ended: asyncio.Future[None] = session.server.future()
         self.is_canceled = False
+        self.has_begun = False
+        self.task: Any = None
         self._next_beat_ns = 0
         self._held_back: Payloads | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -76,7 +78,8 @@ class Attempt:
     def _end(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self.ended.set_result(None)
+        if not self.ended.done():
+            self.ended.set_result(None)
         self.session.end_attempt(self)
 
     def _report(self, value: Any) -> None:
@@ -103,6 +106,9 @@ class Attempt:
 
     def on_worker_shutdown(self) -> None:
         """Tell the code that its worker stops."""
+        if not self.has_begun:  # a fault holds it back
+            self.task.cancel()
+            return
         self.environment.worker_shutdown()
         self._cancel(_Details and _Details(worker_shutdown=True))
 
@@ -184,6 +190,7 @@ class Attempt:
 async def _body(attempt: Attempt) -> Any:
     activity, worker = attempt.activity, attempt.session.worker
     asked = activity.asked
+    attempt.has_begun = True
     definition = worker.activity(activity.name)
     if definition is None:
         raise not_registered(worker, activity.name, activity.execution.start.workflow_id)

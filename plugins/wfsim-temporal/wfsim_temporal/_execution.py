@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.api.common.v1 import SearchAttributes
+from temporalio.bridge.proto import workflow_activation
 
 from wfsim_temporal._children import Children
 from wfsim_temporal._event_log import EventLog
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from wfsim_temporal._commands import Timer
     from wfsim_temporal._server import Server
     from wfsim_temporal._start import Start
+
+_SIGNALS_NAME_THEIR_EVENT: Final = (
+    "originating_event_id" in workflow_activation.SignalWorkflow.DESCRIPTOR.fields_by_name
+)
 
 
 class Execution:
@@ -143,9 +148,11 @@ class Execution:
             return
         if before is not None:
             before()
-        self.add(kind, **(attributes() if callable(attributes) else attributes))
+        event_id = self.add(kind, **(attributes() if callable(attributes) else attributes))
         made = job() if callable(job) else job
         if made is not None:
+            if _SIGNALS_NAME_THEIR_EVENT and made.HasField("signal_workflow"):
+                made.signal_workflow.originating_event_id = event_id
             self.task.pending.append(made)
             self.task.schedule()
 

@@ -63,9 +63,9 @@ class Session:
             return self.worker.runs_workflows
         return self.worker.runs_activities and len(self.attempts) < self.worker.activity_slots
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Run a coroutine in the worker's process."""
-        self._context.copy().run(spawn, coroutine)
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine in the worker's process; give its task."""
+        return self._context.copy().run(spawn, coroutine)
 
     def after(self, ns: int, act: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
         """Call ``act(*args)`` in the worker's process after some time."""
@@ -90,7 +90,7 @@ class Session:
         self._seen_ns = self.server.now_ns
         attempt = Attempt(self, activity)
         self.attempts[attempt] = None
-        self.spawn(attempt.run())
+        attempt.task = self.spawn(attempt.run())
 
     def end_attempt(self, attempt: Attempt) -> None:
         """Make room for the next one."""

@@ -1,0 +1,242 @@
+"""Faults: on activities, on the worker, on the way to the server; and what replay brings to light."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+import samples
+from temporalio import activity, workflow
+from temporalio.client import WorkflowFailureError
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import TimeoutError as TemporalTimeout
+
+import wfsim
+import wfsim_temporal
+from wfsim_temporal import (
+    NonDeterministicWorkflow,
+    Settings,
+    WorkflowTaskStuck,
+    crash_points,
+    crash_worker,
+    evict,
+)
+
+TRIP = {"workflows": samples.WORKFLOWS, "activities": samples.ACTIVITIES}
+EVERY_TASK = range(1, 100)
+
+
+def effects(run):
+    return [op.name for op in run.history.where(kind="effect")]
+
+
+def starts(run, name):
+    return [op.time_ns / 1e9 for op in run.history.where(kind="activity", name=name, type="invoke")]
+
+
+@activity.defn
+async def work() -> int:
+    return activity.info().attempt
+
+
+@workflow.defn
+class Retrying:
+    @workflow.run
+    async def run(self) -> int:
+        policy = RetryPolicy(
+            initial_interval=timedelta(seconds=1),
+            backoff_coefficient=3,
+            maximum_interval=timedelta(seconds=10),
+            maximum_attempts=6,
+        )
+        return await workflow.execute_activity(
+            work, start_to_close_timeout=timedelta(seconds=5), retry_policy=policy
+        )
+
+
+def test_a_failing_activity_is_tried_again_by_its_policy(simulate):
+    """The waits are 1 s, 3 s, 9 s, and then the maximum of 10 s."""
+    run = simulate(Retrying, activities=[work], faults=[wfsim.fail("work", attempts=range(1, 5))])
+    assert run.result() == 5
+    times = starts(run, "work")
+    assert [round(b - a) for a, b in zip(times, times[1:], strict=False)] == [1, 3, 9, 10]
+
+
+def test_a_hanging_activity_times_out(simulate):
+    """Nothing but the start-to-close timeout ends it."""
+    run = simulate(Retrying, activities=[work], faults=[wfsim.hang("work")])
+    assert isinstance(run.error, WorkflowFailureError)
+    assert isinstance(run.error.cause.cause, TemporalTimeout)
+
+
+def test_a_lost_result_makes_the_effect_happen_twice(simulate):
+    """The activity took effect, the server never heard of it and tries again."""
+    run = simulate(
+        samples.TripWorkflow,
+        samples.Trip("1"),
+        activities=samples.ACTIVITIES,
+        faults=[wfsim.lose_reply("book_hotel", attempts=1)],
+    )
+    assert effects(run) == ["hotel booked", "hotel booked", "car booked"]
+    [verdict] = run.check(wfsim.checkers.effect_at_most_once)
+    assert verdict.valid is False
+
+
+def test_a_slow_activity_is_slow(simulate):
+    """A delay strikes before the activity begins."""
+    run = simulate(Retrying, activities=[work], faults=[wfsim.delay("work", "3s")])
+    assert run.duration == pytest.approx(3, abs=0.1)
+
+
+def test_the_worker_crashes_in_an_activity_and_another_takes_over(simulate):
+    """The attempt is lost with its worker; after its timeout the other worker does it."""
+    run = simulate(
+        samples.TripWorkflow,
+        samples.Trip("1"),
+        activities=samples.ACTIVITIES,
+        workers=2,
+        faults=[wfsim.crash("book_car", count=1)],
+    )
+    assert run.result() == "hotel-1 car-1"
+    assert [op.process for op in run.history.where(kind="process", name="crash")] != []
+
+
+def test_a_crash_at_a_workflow_task_leads_to_a_replay(simulate):
+    """The task times out; the worker, started anew, replays the workflow from its history."""
+    run = simulate(
+        samples.TripWorkflow,
+        samples.Trip("1"),
+        activities=samples.ACTIVITIES,
+        faults=[crash_worker("TripWorkflow", task=2)],
+    )
+    assert run.result() == "hotel-1 car-1"
+    assert "WORKFLOW_TASK_TIMED_OUT" in run.events("TripWorkflow")
+    assert [op.data["tasks"] for op in run.history.where(kind="replay")] == [1]
+
+
+async def busy(client):
+    """Many workflows of several kinds at once."""
+    q = {"task_queue": "wfsim"}
+
+    async def approve():
+        handle = await client.start_workflow(samples.Approval.run, 300, id="a", **q)
+        await asyncio.sleep(3)
+        await handle.execute_update(samples.Approval.approve_later, "u")
+        return await handle.result()
+
+    async def cancel():
+        handle = await client.start_workflow(samples.Cancellable.run, id="c", **q)
+        await asyncio.sleep(12)
+        await handle.cancel()
+        await asyncio.wait([asyncio.ensure_future(handle.result())])
+
+    results = await asyncio.gather(
+        client.execute_workflow(samples.TripWorkflow.run, samples.Trip("1"), id="t", **q),
+        client.execute_workflow(samples.Squares.run, [2, 13, 5], id="s", **q),
+        client.execute_workflow(samples.Countdown.run, 3, id="n", **q),
+        approve(),
+        cancel(),
+    )
+    return results[:4]
+
+
+EXPECTED = ["hotel-1 car-1", ["4", "failed: unlucky", "25"], "lift-off", "approved by u"]
+
+
+def test_eviction_after_every_task_changes_nothing(simulate):
+    """Each task replays its workflow from the beginning, to the same end."""
+    run = simulate(busy, **TRIP, faults=[evict(tasks=EVERY_TASK)])
+    assert run.result() == EXPECTED
+    assert len(run.history.where(kind="replay")) > 10
+
+
+def test_replay_at_every_task_changes_nothing(simulate):
+    """So does the setting, which needs no fault."""
+    run = simulate(busy, **TRIP, settings=Settings(replay_every_task=True))
+    assert run.result() == EXPECTED
+
+
+def test_a_crash_at_each_point_is_survived(simulate):
+    """Wherever the worker crashes once, the trip comes to the same end."""
+    trip = {"activities": samples.ACTIVITIES}
+    plain = simulate(samples.TripWorkflow, samples.Trip("1"), **trip)
+    points = crash_points(plain)
+    assert len(points) == 2 * (3 + 2)
+    for point in points:
+        run = simulate(samples.TripWorkflow, samples.Trip("1"), **trip, faults=[point.rule()])
+        assert run.history.where(kind="process", name="crash"), point
+        assert run.result() == "hotel-1 car-1", point
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_chaos_keeps_histories_replayable(simulate, seed):
+    """Failures, delays, lost results, crashes and evictions at once: every workflow ends, every history replays."""
+    chance = {"probability": 0.15}
+    faults = [
+        wfsim.fail("*", on="activity", **chance),
+        wfsim.lose_reply("*", on="activity", **chance),
+        wfsim.delay("*", "700ms", on="activity", **chance),
+        wfsim.crash("*", on="activity", restart_after="2s", probability=0.03),
+        wfsim.crash("*", on="workflow_task", restart_after="2s", probability=0.03),
+        wfsim.delay("*", "1500ms", on="workflow_task", **chance),
+        wfsim_temporal.evict(),
+    ]
+    run = simulate(busy, **TRIP, faults=faults, seed=seed, max_time="1d")
+    assert run.result() == EXPECTED
+
+
+flips = []
+
+
+@workflow.defn
+class Flipper:
+    """Its first command depends on a global: not deterministic."""
+
+    @workflow.run
+    async def run(self) -> None:
+        flips.append(1)
+        if len(flips) % 2:
+            await workflow.execute_activity(work, start_to_close_timeout=timedelta(seconds=5))
+        else:
+            await workflow.sleep(1)
+        await workflow.sleep(1)
+
+
+def test_nondeterminism_is_found_by_replay(simulate):
+    """The error names the task and both commands."""
+    flips.clear()
+    run = simulate(Flipper, activities=[work], settings=Settings(replay_every_task=True))
+    assert isinstance(run.error, NonDeterministicWorkflow)
+    assert (run.error.task, run.error.recorded, run.error.replayed) == (1, "schedule activity work", "start timer 1")
+
+
+@workflow.defn
+class Broken:
+    @workflow.run
+    async def run(self) -> None:
+        raise ValueError("a bug")
+
+
+def test_a_task_that_fails_for_ever_is_an_error(simulate):
+    """A server would try it for ever; a test wants to hear of it."""
+    run = simulate(Broken)
+    assert isinstance(run.error, WorkflowTaskStuck)
+    assert "a bug" in str(run.error)
+
+
+def test_the_server_is_away_for_a_while(simulate):
+    """A rule on the client's calls makes them fail with gRPC's status."""
+    run = simulate(Retrying, activities=[work], faults=[wfsim.fail("start_workflow_execution", count=1)])
+    assert "UNAVAILABLE" in repr(run.error.status)
+
+
+def test_a_late_heartbeat_times_out(simulate):
+    """A heartbeat that is delayed beyond the timeout costs the attempt."""
+
+    async def main(client):
+        handle = await client.start_workflow(samples.Cancellable.run, id="c", task_queue="wfsim")
+        await asyncio.sleep(60)
+        await handle.cancel()
+        await handle.result()
+
+    run = simulate(main, **TRIP, faults=[wfsim.delay("poll.heartbeat", "30s", attempts=1)])
+    assert [op.data["type"] for op in run.history.where(kind="timeout")] == ["Heartbeat"]
