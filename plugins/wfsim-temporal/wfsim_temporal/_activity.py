@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
 from temporalio.bridge.proto import activity_result
 
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 _OUT_OF_TIME = (
     "Not enough time to schedule next retry before activity ScheduleToClose timeout, giving up retrying"
 )
+_NOT_STARTED = Payloads(
+    payloads=[Payload(metadata={"encoding": b"json/plain"}, data=b'"ACTIVITY_ID_NOT_STARTED"')]
+)
+"""What the server says of an activity that was cancelled before it, or its next attempt, began."""
 
 
 class Limits:
@@ -268,7 +273,7 @@ class Activity:
         """Take the workflow's wish; an attempt that runs learns of it by its next heartbeat."""
         self.is_cancel_requested = True
         if self._state in {"new", "queued", "backoff"}:
-            self._end_canceled(None)
+            self._end_canceled(_NOT_STARTED)
 
     def canceled_job(self, details: Any = None) -> Job:
         """Tell the workflow that the activity is cancelled."""

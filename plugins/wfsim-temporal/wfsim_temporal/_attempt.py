@@ -261,8 +261,6 @@ def failure_of(worker: Worker, error: BaseException, *, is_canceled: bool) -> tu
     is_cancellation = isinstance(error, asyncio.CancelledError | temporalio.exceptions.CancelledError)
     if is_cancellation and is_canceled:
         error = temporalio.exceptions.CancelledError("Cancelled")
-    elif isinstance(error, asyncio.CancelledError):
-        error = temporalio.exceptions.ApplicationError("Cancelled", type="CancelledError")
     converter.failure_converter.to_failure(error, converter.payload_converter, failure)
     codec = converter.payload_codec
     if codec is not None:

@@ -8,7 +8,7 @@ from temporalio.api.failure.v1 import Failure
 
 from wfsim_temporal._id_policy import refuses
 from wfsim_temporal._proto import Job
-from wfsim_temporal._retry import START_TO_CLOSE, TIMEOUT
+from wfsim_temporal._retry import NON_RETRYABLE_FAILURE, START_TO_CLOSE, TIMEOUT
 from wfsim_temporal._start import start_of_child
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 # ChildWorkflowCancellationType
 _ABANDON: Final = 0
 _TRY_CANCEL: Final = 1
-_WAIT_CANCELLATION_REQUESTED: Final = 3
 # ParentClosePolicy
 _TERMINATE: Final = 1
 _REQUEST_CANCEL: Final = 3
@@ -137,11 +136,6 @@ class Child:
         return bool(self.asked.cancellation_type != _ABANDON)
 
     @property
-    def waits_for_cancel_request(self) -> bool:
-        """Whether the workflow waits until the child has been asked."""
-        return bool(self.asked.cancellation_type == _WAIT_CANCELLATION_REQUESTED)
-
-    @property
     def resolves_at_once(self) -> bool:
         """Whether the workflow waits for nothing."""
         return self.asked.cancellation_type in {_ABANDON, _TRY_CANCEL}
@@ -177,16 +171,10 @@ class Child:
             self.owner.receive(kind, {**attributes, "cause": 1}, None)
             return
         server.request_cancel(run, reason)
-        self.owner.receive("EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED", attributes, self._cancel_requested)
-
-    def _cancel_requested(self) -> Job | None:
-        if not self.waits_for_cancel_request or self.is_resolved:
-            return None
-        self.is_resolved = True
-        return self._canceled_job()
+        self.owner.receive("EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED", attributes, None)
 
     def _canceled_job(self) -> Job:
-        failure = self._failure("Child Workflow execution cancelled")
+        failure = self._failure("Child Workflow execution cancelled", NON_RETRYABLE_FAILURE)
         failure.cause.canceled_failure_info.SetInParent()
         return self._result_job(cancelled={"failure": failure})
 

@@ -92,8 +92,8 @@ class Execution:
 
     # -- beginning
 
-    def begin(self) -> None:
-        """Write the first event and schedule the first workflow task."""
+    def begin(self, before_task: Callable[[], object]) -> None:
+        """Write the first event, do ``before_task``, and schedule the first workflow task."""
         start = self.start
         self.add("WORKFLOW_EXECUTION_STARTED", **start.attributes(self.run_id, self.first_run_id))
         self.task.pending.append(Job(initialize_workflow=self._initialize()))
@@ -101,7 +101,7 @@ class Execution:
         deadline_ns = min(self.deadline_ns, self.server.deadline_ns(run_timeout_ns))
         if deadline_ns < FOREVER:
             self._deadline = self.server.after(deadline_ns - self.began_ns, self._time_out)
-        self.task.begin(start.delay_ns)
+        self.task.begin(start.delay_ns, before_task)
 
     def _initialize(self) -> dict[str, Any]:
         start = self.start
@@ -154,7 +154,7 @@ class Execution:
             if _SIGNALS_NAME_THEIR_EVENT and made.HasField("signal_workflow"):
                 made.signal_workflow.originating_event_id = event_id
             self.task.pending.append(made)
-            self.task.schedule()
+        self.task.schedule()
 
     # -- the end
 
@@ -171,7 +171,7 @@ class Execution:
             self.closed.set_result(None)
         if self.next_run is None:
             if self.start.parent is not None:
-                self.start.parent.on_closed(self)
+                self.server.soon(self.start.parent.on_closed, self)
             self.children.on_parent_closed()
         else:
             self.next_run.children.adopt(self.children)

@@ -79,7 +79,7 @@ class Cancel:
         kind, cause = "EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED", {}
         if target is None:
             kind, cause = "REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED", {"cause": _NOT_FOUND}
-            told["failure"] = _not_found("Unable to cancel external workflow because it was not found")
+            told["failure"] = _not_found("Unable to cancel external workflow because not found")
         else:
             server.request_cancel(target, self._asked.reason)
         attributes = {**self.initiated_attributes(), "initiated_event_id": initiated_id, **cause}

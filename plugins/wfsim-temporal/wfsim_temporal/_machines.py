@@ -143,7 +143,7 @@ class Machines:
         if self._take_back("start_child", asked.child_workflow_seq):
             self._resolved.append(child.canceled_before_start(asked.reason))
             return
-        if child.waits_for_cancel_request or child.tells_cancel_to_child:
+        if child.tells_cancel_to_child:
             self.push("cancel_child", asked.child_workflow_seq, (child, asked.reason))
         if child.resolves_at_once:
             self._resolved.append(child.canceled_at_once())

@@ -36,13 +36,13 @@ def execution_of(server: Server, named: Any, *, must_run: bool = False) -> Execu
     return found
 
 
-def start(server: Server, request: Any) -> tuple[Execution, bool]:
+def start(server: Server, request: Any, signal: tuple[Any, ...] = ()) -> tuple[Execution, bool]:
     """Start a workflow as the id policies allow; tell whether it is new. Raises RPCError ALREADY_EXISTS."""
     if request.cron_schedule:
         raise NotSimulated("cron schedules are not simulated")
     before = server.find(request.workflow_id)
     if before is None:
-        return server.begin(start_of(request)), True
+        return server.begin(start_of(request), signal), True
     if request.request_id and before.start.request_id == request.request_id:
         return before, True  # the same request once more: its answer was lost
     reuse, conflict = request.workflow_id_reuse_policy, request.workflow_id_conflict_policy
@@ -57,7 +57,7 @@ def start(server: Server, request: Any) -> tuple[Execution, bool]:
         raise rpc_error(RPCStatusCode.ALREADY_EXISTS, message, told)
     if replaces:
         server.terminate(before, "TerminateIfRunning WorkflowIdReusePolicy Policy")
-    return server.begin(start_of(request)), True
+    return server.begin(start_of(request), signal), True
 
 
 async def _start(server: Server, request: Any, answer: type[Any]) -> Any:
@@ -66,11 +66,13 @@ async def _start(server: Server, request: Any, answer: type[Any]) -> Any:
 
 
 async def _signal_with_start(server: Server, request: Any, answer: type[Any]) -> Any:
+    headers = dict(request.header.fields)
+    signal = (request.signal_name, request.signal_input.payloads, headers, request.identity)
     execution, is_new = server.open_execution(request.workflow_id), False
     if execution is None:
-        execution, is_new = start(server, request)
-    headers = dict(request.header.fields)
-    server.signal(execution, request.signal_name, request.signal_input.payloads, headers, request.identity)
+        execution, is_new = start(server, request, signal)
+    else:
+        server.signal(execution, *signal)
     return answer(run_id=execution.run_id, started=is_new)
 
 

@@ -110,11 +110,11 @@ class Server:
         found = self.find(workflow_id, run_id)
         return None if found is None or found.is_closed else found
 
-    def begin(self, start: Start) -> Execution:
-        """Start a run."""
+    def begin(self, start: Start, signal: tuple[Any, ...] = ()) -> Execution:
+        """Start a run; a signal, as for ``signal``, may be there from the start."""
         execution = Execution(self, start, self.new_id())
         self._latest[start.workflow_id] = self.executions[execution.run_id] = execution
-        execution.begin()
+        execution.begin(lambda: self.signal(execution, *signal) if signal else None)
         return execution
 
     def signal(
@@ -158,7 +158,7 @@ class Server:
         """End a run at once; its code is not asked."""
         if not execution.is_closed:
             execution.task.abandon()
-            attributes = {"reason": reason, "details": details, "identity": identity}
+            attributes = {"reason": reason or "terminated by user via frontend", "details": details, "identity": identity}
             execution.close("terminated", "WORKFLOW_EXECUTION_TERMINATED", attributes)
 
     def deadline_ns(self, ns: int | None) -> int:

@@ -16,6 +16,8 @@ from wfsim_temporal.errors import WorkflowTaskStuck
 if TYPE_CHECKING:
     import asyncio
 
+    from collections.abc import Callable
+
     from wfsim_temporal._execution import Execution
     from wfsim_temporal._session import Session
 
@@ -84,13 +86,14 @@ class WorkflowTask:
 
     # -- scheduling
 
-    def begin(self, delay_ns: int) -> None:
-        """Schedule the first task of a run, after its delay."""
-        if not delay_ns:
-            self.schedule()
-            return
+    def begin(self, delay_ns: int, before: Callable[[], object]) -> None:
+        """Schedule the first task of a run, after its delay; call ``before`` first."""
         self._state = "backoff"
-        self.execution.server.after(delay_ns, self._end_backoff)
+        before()
+        if delay_ns:
+            self.execution.server.after(delay_ns, self._end_backoff)
+        else:
+            self._end_backoff()
 
     def _end_backoff(self) -> None:
         if self._state == "backoff":
@@ -306,7 +309,6 @@ class WorkflowTask:
         self.done.append(self.activations)
         self._new_machines()
         self._attempt = 1
-        self._state = "idle"
         Commands(execution, completed_id).apply(commands)
         if (
             not execution.is_closed
