@@ -132,7 +132,9 @@ async def is_not_retryable():
 
 @case
 async def is_of_a_type_not_retryable():
-    return await run_activity(fails, args=[9, False], retry_policy=RetryPolicy(non_retryable_error_types=["Boom"]))
+    return await run_activity(
+        fails, args=[9, False], retry_policy=RetryPolicy(non_retryable_error_types=["Boom"])
+    )
 
 
 @case
@@ -307,7 +309,9 @@ async def child_times_out():
 
 @case
 async def child_fails():
-    return await workflow.execute_child_workflow(Case.run, "fails_itself", id=f"{workflow.info().workflow_id}-child")
+    return await workflow.execute_child_workflow(
+        Case.run, "fails_itself", id=f"{workflow.info().workflow_id}-child"
+    )
 
 
 @case
@@ -323,7 +327,9 @@ async def child_id_was_used():
 
 
 async def cancelled_child(kind):
-    handle = asyncio.create_task(child(60, cancellation_type=kind, parent_close_policy=ParentClosePolicy.TERMINATE))
+    handle = asyncio.create_task(
+        child(60, cancellation_type=kind, parent_close_policy=ParentClosePolicy.TERMINATE)
+    )
     await workflow.sleep(2)
     handle.cancel()
     return await handle
@@ -585,5 +591,8 @@ async def play_all(client):
 
     return await asyncio.gather(
         *[told(name, in_workflow(name), f"case-{name}") for name in IN_WORKFLOW if name != "fails_itself"],
-        *[told(name, function(client, f"client-{name}"), f"client-{name}") for name, function in BY_CLIENT.items()],
+        *[
+            told(name, function(client, f"client-{name}"), f"client-{name}")
+            for name, function in BY_CLIENT.items()
+        ],
     )

@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 import wfsim_temporal
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -69,7 +69,7 @@ class Approval:
     async def run(self, timeout: float) -> str:
         try:
             await workflow.wait_condition(lambda: bool(self.who), timeout=timeout)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return "timed out"
         await workflow.wait_condition(workflow.all_handlers_finished)
         return f"approved by {self.who}"

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import cases
 import pytest
+import wfsim_temporal
 from temporalio.api.enums.v1 import EventType
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
-
-import wfsim_temporal
 
 SERVER = shutil.which("temporal", path=str(Path(sys.executable).parent)) or shutil.which("temporal")
 NAMES = [*(name for name in cases.IN_WORKFLOW if name != "fails_itself"), *cases.BY_CLIENT]

@@ -5,13 +5,11 @@ from datetime import timedelta
 
 import pytest
 import samples
+import wfsim_temporal
 from temporalio import activity, workflow
 from temporalio.client import WorkflowFailureError
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import TimeoutError as TemporalTimeout
-
-import wfsim
-import wfsim_temporal
 from wfsim_temporal import (
     NonDeterministicWorkflow,
     Settings,
@@ -20,6 +18,8 @@ from wfsim_temporal import (
     crash_worker,
     evict,
 )
+
+import wfsim
 
 TRIP = {"workflows": samples.WORKFLOWS, "activities": samples.ACTIVITIES}
 EVERY_TASK = range(1, 100)
@@ -206,7 +206,11 @@ def test_nondeterminism_is_found_by_replay(simulate):
     flips.clear()
     run = simulate(Flipper, activities=[work], settings=Settings(replay_every_task=True))
     assert isinstance(run.error, NonDeterministicWorkflow)
-    assert (run.error.task, run.error.recorded, run.error.replayed) == (1, "schedule activity work", "start timer 1")
+    assert (run.error.task, run.error.recorded, run.error.replayed) == (
+        1,
+        "schedule activity work",
+        "start timer 1",
+    )
 
 
 @workflow.defn

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
-from temporalio.bridge.proto import activity_result
 
-from wfsim_temporal._proto import Job, duration, ns_of
+from wfsim_temporal._proto import Job, duration, job_of, ns_of, resolution
 from wfsim_temporal._retry import (
     CANCEL_REQUESTED,
     DEFAULT_POLICY,
@@ -189,7 +188,7 @@ class Activity:
         if not self._is_of(token):
             return False
         payloads = [] if payload is None else [payload]
-        result = activity_result.ActivityResolution(completed={"result": payload})
+        result = resolution(completed={"result": payload})
         self._end("ACTIVITY_TASK_COMPLETED", {"result": {"payloads": payloads}}, result)
         return True
 
@@ -210,9 +209,7 @@ class Activity:
             return True
         told = self._failure("Activity task failed", state, failure)
         attributes = {"failure": failure, "retry_state": state}
-        self._end(
-            "ACTIVITY_TASK_FAILED", attributes, activity_result.ActivityResolution(failed={"failure": told})
-        )
+        self._end("ACTIVITY_TASK_FAILED", attributes, resolution(failed={"failure": told}))
         return True
 
     def _is_of(self, token: bytes) -> bool:
@@ -264,8 +261,7 @@ class Activity:
             failure.cause.CopyFrom(self.last_failure)
         told = self._failure("Activity task timed out", state, failure)
         attributes = {"failure": failure, "retry_state": state}
-        resolution = activity_result.ActivityResolution(failed={"failure": told})
-        self._end("ACTIVITY_TASK_TIMED_OUT", attributes, resolution)
+        self._end("ACTIVITY_TASK_TIMED_OUT", attributes, resolution(failed={"failure": told}))
 
     # -- cancellation
 
@@ -277,14 +273,14 @@ class Activity:
 
     def canceled_job(self, details: Any = None) -> Job:
         """Tell the workflow that the activity is cancelled."""
-        return Job(resolve_activity={"seq": self.asked.seq, "result": self._canceled(details)})
+        return job_of(resolve_activity={"seq": self.asked.seq, "result": self._canceled(details)})
 
     def _canceled(self, details: Any) -> Any:
         failure = self._failure("Activity cancelled", CANCEL_REQUESTED)
         failure.cause.canceled_failure_info.SetInParent()
         if details is not None:
             failure.cause.canceled_failure_info.details.CopyFrom(details)
-        return activity_result.ActivityResolution(cancelled={"failure": failure})
+        return resolution(cancelled={"failure": failure})
 
     def _end_canceled(self, details: Any) -> None:
         attributes: dict[str, Any] = {"details": details}
@@ -305,7 +301,7 @@ class Activity:
         told.retry_state, told.scheduled_event_id = state, self.event_id  # type: ignore[assignment]
         return failure
 
-    def _end(self, kind: str, attributes: dict[str, Any], resolution: Any) -> None:
+    def _end(self, kind: str, attributes: dict[str, Any], outcome: Any) -> None:
         was_started = self._state == "started"
         self.abandon()
         told = {**attributes, "scheduled_event_id": self.event_id}
@@ -317,7 +313,7 @@ class Activity:
             if self.is_resolved:
                 return None
             self.is_resolved = True
-            return Job(resolve_activity={"seq": self.asked.seq, "result": resolution})
+            return job_of(resolve_activity={"seq": self.asked.seq, "result": outcome})
 
         before: Callable[[], None] | None = write_start if was_started else None
         self.execution.receive(kind, lambda: told, resolve, before)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from temporalio.workflow import Info
 
 # A simulation replaces these wherever a module's globals refer to them; it does not look into a dict.
-_REAL: Final = {"start": _thread.start_new_thread, "sleep": time.sleep}
+_REAL: Final[dict[str, Any]] = {"start": _thread.start_new_thread, "sleep": time.sleep}  # noqa: TID251 - to wait for a thread of the real world
 _POLL_S: Final = 0.001
 
 
@@ -35,7 +35,7 @@ _POLL_S: Final = 0.001
 class Captured:
     """The details of some workflow of a worker, and the definitions of all by name (None: the dynamic one)."""
 
-    details: WorkflowInstanceDetails
+    details: Any
     definitions: dict[str | None, Any]
 
 
@@ -50,11 +50,11 @@ class _Instance(WorkflowInstance):
         completion.successful.SetInParent()
         return completion
 
-    def get_serialization_context(self, command_info: Any) -> None:
-        """See the SDK."""
+    def get_serialization_context(self, command_info: Any) -> Any:
+        """See the SDK; there are no commands."""
 
-    def get_external_store_context(self, command_info: Any) -> None:
-        """See the SDK."""
+    def get_external_store_context(self, command_info: Any) -> Any:
+        """See the SDK; there are no commands."""
 
     def get_info(self) -> Info:
         return self._info
@@ -129,14 +129,14 @@ def _pretext(name: str) -> list[HistoryEvent]:
         ("WORKFLOW_TASK_SCHEDULED", {"task_queue": {"name": "captured"}}),
         ("WORKFLOW_TASK_STARTED", {"scheduled_event_id": 2}),
     ]
-    events = []
-    for number, (kind, values) in enumerate(attributes, 1):
-        event: Any = HistoryEvent(
-            event_id=number, event_type=EVENT[kind], **{ATTRIBUTES[EVENT[kind]]: values}
-        )  # type: ignore[arg-type]
-        event.event_time.seconds = 1
-        events.append(event)
-    return events
+    return [_event(number, EVENT[kind], values) for number, (kind, values) in enumerate(attributes, 1)]
+
+
+def _event(number: int, kind: int, values: dict[str, Any]) -> HistoryEvent:
+    made: dict[str, Any] = {"event_id": number, "event_type": kind, ATTRIBUTES[kind]: values}
+    event = HistoryEvent(**made)
+    event.event_time.seconds = 1
+    return event
 
 
 def in_real_world(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from temporalio.api.failure.v1 import Failure
 
 from wfsim_temporal._id_policy import refuses
-from wfsim_temporal._proto import Job
+from wfsim_temporal._proto import Job, job_of
 from wfsim_temporal._retry import NON_RETRYABLE_FAILURE, START_TO_CLOSE, TIMEOUT
 from wfsim_temporal._start import start_of_child
 
@@ -116,7 +116,7 @@ class Child:
         self.owner.receive("START_CHILD_WORKFLOW_EXECUTION_FAILED", attributes, job)
 
     def _start_job(self, **outcome: Any) -> Job:
-        return Job(resolve_child_workflow_execution_start={"seq": self.asked.seq, **outcome})
+        return job_of(resolve_child_workflow_execution_start={"seq": self.asked.seq, **outcome})
 
     def reference(self) -> dict[str, str]:
         """Name the child's execution."""
@@ -223,7 +223,7 @@ class Child:
         return "TERMINATED", {}, self._result_job(failed={"failure": failure})
 
     def _result_job(self, **outcome: Any) -> Job:
-        return Job(resolve_child_workflow_execution={"seq": self.asked.seq, "result": outcome})
+        return job_of(resolve_child_workflow_execution={"seq": self.asked.seq, "result": outcome})
 
     def _failure(self, message: str, retry_state: int = 0) -> Failure:
         failure = Failure(message=message)

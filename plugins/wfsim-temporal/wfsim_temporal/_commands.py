@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from temporalio.api.common.v1 import Payload, Payloads
 
 from wfsim_temporal import _external as external
-from wfsim_temporal._proto import Job, duration, indexed_fields, ns_of, to_ns
+from wfsim_temporal._proto import Job, duration, indexed_fields, job_of, ns_of, to_ns
 from wfsim_temporal._retry import IN_PROGRESS, next_try
 from wfsim_temporal._start import BY_CONTINUE_AS_NEW, BY_RETRY
 
@@ -65,7 +65,7 @@ class Commands:
         timer = self._execution.timers.get(seq)
         if timer is not None and not self._execution.is_closed:
             attributes = {"timer_id": str(seq), "started_event_id": timer.event_id}
-            self._execution.receive("TIMER_FIRED", attributes, Job(fire_timer={"seq": seq}))
+            self._execution.receive("TIMER_FIRED", attributes, job_of(fire_timer={"seq": seq}))
 
     def _cancel_timer(self, asked: Any) -> None:
         timer = self._execution.timers.pop(asked.seq)

@@ -103,7 +103,7 @@ class SimulatedEnvironment(WorkflowEnvironment):
         """Wait in virtual time."""
         await asyncio.sleep(duration.total_seconds() if isinstance(duration, timedelta) else duration)
 
-    async def get_current_time(self) -> datetime:
+    async def get_current_time(self, handle: Any = None) -> datetime:  # noqa: ARG002
         """Give the date on the virtual clock."""
         return datetime.now(UTC)  # noqa: TID251 - inside a simulation this is the virtual clock
 

@@ -39,9 +39,9 @@ class EventLog:
         place = number - 1 if number > 0 else len(self._events) + number
         kind, time_ns, attributes = self._events[place]
         known = {name: value for name, value in attributes.items() if value is not None}
-        made: Any = HistoryEvent(event_id=place + 1, event_type=kind, **{ATTRIBUTES[kind]: known})  # type: ignore[arg-type]
-        made.event_time.FromNanoseconds(time_ns)
-        event: HistoryEvent = made
+        made: dict[str, Any] = {"event_id": place + 1, "event_type": kind, ATTRIBUTES[kind]: known}
+        event = HistoryEvent(**made)
+        event.event_time.FromNanoseconds(time_ns)
         return event
 
     def count(self, kind: str) -> int:

@@ -10,7 +10,7 @@ from temporalio.bridge.proto import workflow_activation
 from wfsim_temporal._children import Children
 from wfsim_temporal._event_log import EventLog
 from wfsim_temporal._journal import Journal
-from wfsim_temporal._proto import FOREVER, Job
+from wfsim_temporal._proto import FOREVER, Job, job_of
 from wfsim_temporal._retry import TIMEOUT
 from wfsim_temporal._seed import seed_of
 from wfsim_temporal._updates import Updates
@@ -96,7 +96,7 @@ class Execution:
         """Write the first event, do ``before_task``, and schedule the first workflow task."""
         start = self.start
         self.add("WORKFLOW_EXECUTION_STARTED", **start.attributes(self.run_id, self.first_run_id))
-        self.task.pending.append(Job(initialize_workflow=self._initialize()))
+        self.task.pending.append(job_of(initialize_workflow=self._initialize()))
         run_timeout_ns = start.run_timeout_ns and start.run_timeout_ns + start.delay_ns
         deadline_ns = min(self.deadline_ns, self.server.deadline_ns(run_timeout_ns))
         if deadline_ns < FOREVER:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from wfsim_temporal._proto import Job
+from wfsim_temporal._proto import job_of
 
 if TYPE_CHECKING:
     from wfsim_temporal._execution import Execution
@@ -52,7 +52,7 @@ class Signal:
             "workflow_execution": {"workflow_id": self._workflow_id, "run_id": self._run_id},
             **cause,
         }
-        self._sender.receive(kind, attributes, Job(resolve_signal_external_workflow=told))
+        self._sender.receive(kind, attributes, job_of(resolve_signal_external_workflow=told))
 
 
 class Cancel:
@@ -84,7 +84,7 @@ class Cancel:
             server.request_cancel(target, self._asked.reason)
         attributes = {**self.initiated_attributes(), "initiated_event_id": initiated_id, **cause}
         del attributes["reason"]
-        self._sender.receive(kind, attributes, Job(resolve_request_cancel_external_workflow=told))
+        self._sender.receive(kind, attributes, job_of(resolve_request_cancel_external_workflow=told))
 
 
 def _not_found(message: str) -> dict[str, Any]:

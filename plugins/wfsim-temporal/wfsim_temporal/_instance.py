@@ -6,7 +6,7 @@ import asyncio
 import logging
 from contextvars import Context
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import temporalio.common
 import temporalio.converter
@@ -16,7 +16,7 @@ from temporalio.bridge.proto import workflow_activation
 from temporalio.worker import WorkflowInstanceDetails
 
 from wfsim_temporal._payloads import change_payloads, drive
-from wfsim_temporal._proto import Job, date, delta
+from wfsim_temporal._proto import Job, date, delta, job_of
 from wfsim_temporal.errors import NonDeterministicWorkflow
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class CachedWorkflow:
             if [_essence(one) for one in before] != [_essence(one) for one in after]:
                 self._differs(number, _first(before), _first(after))
 
-    def _differs(self, number: int, before: str, after: str) -> None:
+    def _differs(self, number: int, before: str, after: str) -> NoReturn:
         start = self._execution.start
         raise NonDeterministicWorkflow(
             start.workflow_id, start.workflow_type, number, before, after
@@ -124,7 +124,7 @@ class CachedWorkflow:
     def query(self, asked: Any) -> Any:
         """Ask it something; give the SDK's query result."""
         server = self._execution.server
-        job = Job(
+        job = job_of(
             query_workflow={
                 "query_id": "query",
                 "query_type": asked.query_type,
@@ -137,7 +137,7 @@ class CachedWorkflow:
 
     def evict(self) -> None:
         """Let it go. Its tasks are cancelled without a trace; that may take some tries, as with Core."""
-        job = Job(remove_from_cache={"message": "evicted"})
+        job = job_of(remove_from_cache={"message": "evicted"})
         failure = None
         for _ in range(_EVICTION_TRIES):
             try:
@@ -153,7 +153,7 @@ def _patches(task: list[Activation]) -> list[Job]:
     """Give the patches that a task noted: on replay the workflow is told of them beforehand."""
     commands = [command for done in task for command in done.commands]
     return [
-        Job(notify_has_patch={"patch_id": command.set_patch_marker.patch_id})
+        job_of(notify_has_patch={"patch_id": command.set_patch_marker.patch_id})
         for command in commands
         if command.HasField("set_patch_marker")
     ]
@@ -201,7 +201,8 @@ def _details(session: Session, execution: Execution) -> WorkflowInstanceDetails:
         "last_completion_result": start.last_result or Payloads(),
         "last_failure": start.last_failure,
     }
-    return replace(captured.details, **_only(_DETAILS_FIELDS, changes))
+    details: WorkflowInstanceDetails = replace(captured.details, **_only(_DETAILS_FIELDS, changes))
+    return details
 
 
 def _only(known: set[str], values: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Journal:
         start = execution.start
         data = {"workflow_id": start.workflow_id, "run_id": execution.run_id}
         parent = None if start.parent is None else start.parent.owner.journal.index
-        self.index = self._recorder.invoke(
+        self.index: int = self._recorder.invoke(
             "workflow",
             start.workflow_type,
             start.workflow_type,

@@ -17,7 +17,7 @@ from wfsim.kernel import perform
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._activity_body import call_activity
 from wfsim_temporal._attempt import encode, failure_of, new_environment, not_registered
-from wfsim_temporal._proto import FOREVER, Job, date, duration, ns_of
+from wfsim_temporal._proto import FOREVER, Job, date, duration, job_of, ns_of, resolution
 from wfsim_temporal._retry import CANCEL_REQUESTED, DEFAULT_POLICY, IN_PROGRESS, START_TO_CLOSE, next_try
 
 if TYPE_CHECKING:
@@ -101,9 +101,7 @@ class LocalActivity:
                 value = await running
             else:
                 value = await asyncio.wait_for(running, self._timeout_ns / NS_PER_SECOND)
-            return "completed", activity_result.ActivityResolution(
-                completed={"result": encode(worker, value)}
-            )
+            return "completed", resolution(completed={"result": encode(worker, value)})
         except TimeoutError:
             failure = Failure(message="activity StartToClose timeout")
             failure.timeout_failure_info.timeout_type = START_TO_CLOSE  # type: ignore[assignment]
@@ -154,9 +152,9 @@ class LocalActivity:
         """Resolve it as cancelled, whatever the code does."""
         self.execution.task.machines.local_activities.pop(self.asked.seq, None)
         self.is_dropped = True
-        resolution = self._canceled()
-        self._mark(resolution)
-        return Job(resolve_activity={"seq": self.asked.seq, "is_local": True, "result": resolution})
+        outcome = self._canceled()
+        self._mark(outcome)
+        return job_of(resolve_activity={"seq": self.asked.seq, "is_local": True, "result": outcome})
 
     def _canceled(self) -> Any:
         failure = Failure(message="Local Activity cancelled")
@@ -164,56 +162,52 @@ class LocalActivity:
         told.activity_type.name, told.activity_id = self.asked.activity_type, self.asked.activity_id
         told.retry_state = CANCEL_REQUESTED  # type: ignore[assignment]
         failure.cause.canceled_failure_info.SetInParent()
-        return activity_result.ActivityResolution(cancelled={"failure": failure})
+        return resolution(cancelled={"failure": failure})
 
     # -- the end
 
     def _failed(self, failure: Failure) -> Any:
-        return activity_result.ActivityResolution(failed={"failure": failure})
+        return resolution(failed={"failure": failure})
 
     def _backoff(self, pause_ns: int) -> Any:
         backoff = activity_result.DoBackoff(attempt=self._attempt + 1, backoff_duration=duration(pause_ns))
         backoff.original_schedule_time.FromNanoseconds(self._began_ns)
-        return activity_result.ActivityResolution(backoff=backoff)
+        return resolution(backoff=backoff)
 
-    def _end(self, session: Session, resolution: Any) -> None:
+    def _end(self, session: Session, outcome: Any) -> None:
         # From a clean stack: the code that has just ended is still on this one.
-        self.execution.server.after(0, self._deliver, session, resolution)
+        self.execution.server.after(0, self._deliver, session, outcome)
 
-    def _deliver(self, session: Session, resolution: Any) -> None:
+    def _deliver(self, session: Session, outcome: Any) -> None:
         task = self.execution.task
         if self.is_dropped or self.execution.is_closed or task.sticky is not session:
             return
         if not task.is_started:  # between two tasks that a heartbeat joins
-            self.execution.server.after(_RETRY_NS, self._deliver, session, resolution)
+            self.execution.server.after(_RETRY_NS, self._deliver, session, outcome)
             return
         del task.machines.local_activities[self.asked.seq]
-        self._mark(resolution)
+        self._mark(outcome)
         task.time_ns = max(task.time_ns, task.started_ns + self._attempt_ns)
-        job = Job(resolve_activity={"seq": self.asked.seq, "is_local": True, "result": resolution})
+        job = job_of(resolve_activity={"seq": self.asked.seq, "is_local": True, "result": outcome})
         session.resume(task, task.token, [job])
 
-    def _mark(self, resolution: Any) -> None:
+    def _mark(self, outcome: Any) -> None:
         """Note the outcome where replay finds it."""
         failure, result = None, None
-        if resolution.HasField("completed"):
-            result = resolution.completed.result
-        elif not resolution.HasField("backoff"):
-            failure = (
-                resolution.failed.failure if resolution.HasField("failed") else resolution.cancelled.failure
-            )
-        data = Payload(
-            metadata={"encoding": b"json/plain"}, data=json.dumps(self._notes(resolution)).encode()
-        )
+        if outcome.HasField("completed"):
+            result = outcome.completed.result
+        elif not outcome.HasField("backoff"):
+            failure = outcome.failed.failure if outcome.HasField("failed") else outcome.cancelled.failure
+        data = Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(self._notes(outcome)).encode())
         details = {"data": Payloads(payloads=[data])}
         if result is not None:
             details["result"] = Payloads(payloads=[result])
         attributes = {"marker_name": "core_local_activity", "details": details, "failure": failure}
         self.execution.task.machines.push("local_activity_marker", self.asked.seq, attributes)
 
-    def _notes(self, resolution: Any) -> dict[str, Any]:
+    def _notes(self, outcome: Any) -> dict[str, Any]:
         now_ns = self.execution.server.now_ns
-        backoff = resolution.backoff if resolution.HasField("backoff") else None
+        backoff = outcome.backoff if outcome.HasField("backoff") else None
         return {
             "seq": self.asked.seq,
             "attempt": self._attempt,

@@ -14,13 +14,13 @@ from temporalio.api.failure.v1 import Failure
 
 from wfsim_temporal._activity import Activity
 from wfsim_temporal._local_activity import LocalActivity
-from wfsim_temporal._proto import Job
+from wfsim_temporal._proto import Job, job_of
 from wfsim_temporal.errors import NotSimulated
 
 if TYPE_CHECKING:
     from wfsim_temporal._execution import Execution
 
-# ActivityCancellationType: TRY_CANCEL is 0
+# ActivityCancellationType; to try and not to wait is 0
 _WAIT_CANCELLATION_COMPLETED: Final = 1
 _ABANDON: Final = 2
 
@@ -156,7 +156,7 @@ class Machines:
             failure = Failure(message="Signal was cancelled before being sent")
             failure.canceled_failure_info.SetInParent()
             told = {"seq": asked.seq, "failure": failure}
-            self._resolved.append(Job(resolve_signal_external_workflow=told))
+            self._resolved.append(job_of(resolve_signal_external_workflow=told))
 
     def _request_cancel_external_workflow_execution(self, asked: Any) -> None:
         self.push("cancel_external", asked.seq, asked)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import EventType, WorkflowExecutionStatus
-from temporalio.bridge.proto import workflow_activation
+from temporalio.bridge.proto import activity_result, workflow_activation
 
 from wfsim.units import NS_PER_SECOND
 
@@ -27,6 +27,16 @@ STATUS: Final[dict[str, int]] = {
 """The numbers of an execution's status, by their names in lower case."""
 FOREVER: Final = 1 << 62
 """A deadline that never comes, in nanoseconds."""
+
+
+def job_of(**variant: Any) -> Job:
+    """Make a job for a workflow; messages inside may be written as dicts, which protobuf takes."""
+    return Job(**variant)
+
+
+def resolution(**outcome: Any) -> Any:
+    """Make what a workflow is told of an activity's end."""
+    return activity_result.ActivityResolution(**outcome)
 
 
 def to_ns(duration: Any) -> int:

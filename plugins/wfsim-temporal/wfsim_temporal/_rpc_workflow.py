@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import temporalio.api.errordetails.v1 as details
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.history.v1 import History
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.service import RPCStatusCode
 
 from wfsim_temporal._id_policy import TERMINATE_EXISTING, TERMINATE_IF_RUNNING, USE_EXISTING, refuses
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from wfsim_temporal._execution import Execution
     from wfsim_temporal._server import Server
 
+_Info: Any = WorkflowExecutionInfo  # messages inside are written as dicts, which protobuf takes
 _CLOSE_EVENT: Final = 2  # HistoryEventFilterType
 _NOT_OPEN: Final = 2  # QueryRejectCondition
 _NOT_COMPLETED_CLEANLY: Final = 3
@@ -148,13 +150,11 @@ async def _describe(server: Server, request: Any, answer: type[Any]) -> Any:
 
 
 def _info(execution: Execution) -> Any:
-    from temporalio.api.workflow.v1 import WorkflowExecutionInfo
-
     start, parent = execution.start, execution.start.parent
-    info: Any = WorkflowExecutionInfo(
+    info = _Info(
         execution={"workflow_id": start.workflow_id, "run_id": execution.run_id},
         type={"name": start.workflow_type},
-        status=STATUS[execution.status],  # type: ignore[arg-type]
+        status=STATUS[execution.status],
         task_queue=start.task_queue,
         history_length=len(execution.log),
         history_size_bytes=execution.log.size,

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from wfsim.kernel import current
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._execution import Execution
-from wfsim_temporal._proto import FOREVER, Job
+from wfsim_temporal._proto import FOREVER, job_of
 from wfsim_temporal._task_queue import TaskQueue
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Server:
     ) -> None:
         """Deliver a signal to a run."""
         payloads = list(payloads)
-        job = Job(
+        job = job_of(
             signal_workflow={
                 "signal_name": name,
                 "input": payloads,
@@ -149,7 +149,9 @@ class Server:
         execution.cancel_requested = True
         execution.journal.fact("cancel", execution.start.workflow_type)
         execution.receive(
-            "WORKFLOW_EXECUTION_CANCEL_REQUESTED", {"cause": reason}, Job(cancel_workflow={"reason": reason})
+            "WORKFLOW_EXECUTION_CANCEL_REQUESTED",
+            {"cause": reason},
+            job_of(cancel_workflow={"reason": reason}),
         )
 
     def terminate(
@@ -158,7 +160,11 @@ class Server:
         """End a run at once; its code is not asked."""
         if not execution.is_closed:
             execution.task.abandon()
-            attributes = {"reason": reason or "terminated by user via frontend", "details": details, "identity": identity}
+            attributes = {
+                "reason": reason or "terminated by user via frontend",
+                "details": details,
+                "identity": identity,
+            }
             execution.close("terminated", "WORKFLOW_EXECUTION_TERMINATED", attributes)
 
     def deadline_ns(self, ns: int | None) -> int:

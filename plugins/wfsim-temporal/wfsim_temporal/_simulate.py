@@ -134,7 +134,8 @@ def simulate(
     ``main`` is a workflow class (its result is the run's value), or a coroutine function. The function gets a
     ``Client`` and ``args`` if ``workflows`` or ``activities`` are given, for which ``workers`` run on
     ``task_queue``; else only ``args``: it connects and makes its workers itself. ``worker_options`` and
-    ``client_options`` go to ``Worker`` and ``Client``; ``options`` to ``wfsim.simulate`` (``max_time``, ``start``, ...).
+    ``client_options`` go to ``Worker`` and ``Client``; ``options`` (``max_time``, ...) to
+    ``wfsim.simulate``.
 
     An error of ``main`` is in ``TemporalRun.error``; ``result()`` raises it.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.update.v1 import Outcome
 
-from wfsim_temporal._proto import Job
+from wfsim_temporal._proto import Job, job_of
 from wfsim_temporal._rpc_error import not_found
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Update:
     def job(self) -> Job:
         """Give it to the workflow."""
         asked = self.request.input
-        return Job(
+        return job_of(
             do_update={
                 "id": self.id,
                 "protocol_instance_id": self.id,
@@ -57,7 +57,8 @@ class Update:
 
     def complete(self, execution: Execution, result: Any, failure: Any) -> None:
         """Write what came of it."""
-        outcome = Outcome(success={"payloads": [result]}) if failure is None else Outcome(failure=failure)
+        told: dict[str, Any] = {"failure": failure} if failure else {"success": {"payloads": [result]}}
+        outcome = Outcome(**told)
         execution.add(
             "WORKFLOW_EXECUTION_UPDATE_COMPLETED",
             meta={"update_id": self.id},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import temporalio.activity
 import temporalio.worker
@@ -66,6 +66,7 @@ class Worker(temporalio.worker.Worker):
         self.session: Session | None = None
         self._process: Process | None = None
         self._over: asyncio.Future[None] = self.server.future()
+        self._begun: asyncio.Future[None] = self.server.future()
         self._stop: asyncio.Future[None] | None = None
         self._run_task: asyncio.Task[None] | None = None
 
@@ -76,7 +77,7 @@ class Worker(temporalio.worker.Worker):
         """The queue that it takes tasks from."""
         return str(self._settings["task_queue"])
 
-    @property
+    @property  # type: ignore[misc]  # the SDK lets it be set too, to change credentials
     def client(self) -> Client:
         """The client that it was made with."""
         return self._client
@@ -165,6 +166,8 @@ class Worker(temporalio.worker.Worker):
         self._stop = self.server.future()
         self.session = Session(self)
         self.server.queue(self.task_queue).poll(self.session)
+        if not self._begun.done():
+            self._begun.set_result(None)
         await self._stop
         await self.session.stop()
 
@@ -184,11 +187,10 @@ class Worker(temporalio.worker.Worker):
             self._over.set_result(None)
         await self._end()
 
-    async def __aenter__(self) -> Worker:
+    async def __aenter__(self) -> Self:
         """See the SDK."""
         self._run_task = asyncio.get_running_loop().create_task(self.run())
-        while self.session is None and not self._run_task.done():
-            await asyncio.sleep(0)
+        await asyncio.wait((self._run_task, self._begun), return_when=asyncio.FIRST_COMPLETED)
         if self._run_task.done():
             self._run_task.result()
         return self

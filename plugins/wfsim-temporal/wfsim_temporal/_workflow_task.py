@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from temporalio.api.failure.v1 import Failure
-
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._commands import TERMINAL, Commands
 from wfsim_temporal._machines import Machines
@@ -15,8 +13,9 @@ from wfsim_temporal.errors import WorkflowTaskStuck
 
 if TYPE_CHECKING:
     import asyncio
-
     from collections.abc import Callable
+
+    from temporalio.api.failure.v1 import Failure
 
     from wfsim_temporal._execution import Execution
     from wfsim_temporal._session import Session

@@ -1,0 +1,161 @@
+"""Programs that connect and make workers themselves run as they are; pytest and scenario files too."""
+
+import asyncio
+import textwrap
+
+import pytest
+import samples
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+import wfsim
+from wfsim.harness import run_all
+from wfsim.scenario import load_text
+from wfsim_temporal import simulate as plain_simulate
+
+pytest_plugins = ["pytester"]
+
+
+async def program(trip):
+    """What users write, word for word."""
+    client = await Client.connect("localhost:7233", namespace="default")
+    async with Worker(
+        client, task_queue="trips", workflows=[samples.TripWorkflow], activities=samples.ACTIVITIES
+    ):
+        return await client.execute_workflow(samples.TripWorkflow.run, trip, id="trip", task_queue="trips")
+
+
+def test_a_program_runs_unmodified(simulate):
+    """It finds a server wherever it connects to."""
+    assert simulate(program, samples.Trip("1")).result() == "hotel-1 car-1"
+
+
+def test_a_worker_runs_beside_its_client(simulate):
+    """``worker.run()`` in a task of its own ends with ``shutdown()``."""
+
+    async def main():
+        client = await Client.connect("localhost:7233")
+        worker = Worker(client, task_queue="q", workflows=[samples.Square])
+        running = asyncio.create_task(worker.run())
+        result = await client.execute_workflow(samples.Square.run, 3, id="s", task_queue="q")
+        await worker.shutdown()
+        await running
+        return result, worker.is_shutdown
+
+    assert simulate(main).result() == (9, True)
+
+
+def test_a_test_environment_is_simulated(simulate):
+    """``WorkflowEnvironment.start_time_skipping`` gives the simulated server."""
+
+    async def main():
+        async with (
+            await WorkflowEnvironment.start_time_skipping() as environment,
+            Worker(environment.client, task_queue="q", workflows=[samples.Square]),
+        ):
+            began = await environment.get_current_time()
+            result = await environment.client.execute_workflow(samples.Square.run, 60, id="s", task_queue="q")
+            return result, (await environment.get_current_time() - began).total_seconds() > 59
+
+    assert simulate(main).result() == (3600, True)
+
+
+def test_another_namespace_and_two_queues(simulate):
+    """Activities may run on another queue's workers; a rule picks them by the worker's process."""
+
+    async def main():
+        client = await Client.connect("localhost:7233")
+        async with (
+            Worker(client, task_queue="trips", workflows=[samples.TripWorkflow]),
+            Worker(client, task_queue="other", activities=samples.ACTIVITIES),
+        ):
+            handle = await client.start_workflow(
+                samples.TripWorkflow.run, samples.Trip("1"), id="t", task_queue="trips"
+            )
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(handle.result(), 60)
+            return (await handle.describe()).raw_description.pending_activities[0].activity_type.name
+
+    assert simulate(main).result() == "book_hotel"
+
+
+SCENARIO = """
+name: lost reply
+design:
+  target: temporal
+  with:
+    workflow: samples:TripWorkflow
+    activities: [samples:book_hotel, samples:book_car, samples:cancel_hotel]
+    args: [{id: "7"}]
+faults:
+  - lose_reply:
+    at: {step: book_hotel, attempt: 1}
+  - evict:
+    at: {step: TripWorkflow, on: workflow_task}
+expect:
+  - breaks: effect_at_most_once
+"""
+
+
+def test_a_scenario_file_names_a_temporal_target():
+    """The engine is found through wfsim's plugin hooks."""
+    result = run_all(load_text(SCENARIO))
+    assert result.passed, result.expectations
+
+
+def test_a_misspelt_activity_in_a_scenario_is_found():
+    """Faults select by the names of activities and workflows."""
+    with pytest.raises(Exception, match="did you mean 'book_hotel'"):
+        load_text(SCENARIO.replace("step: book_hotel", "step: book_hotl"))
+
+
+def test_the_fixture_and_the_mark(pytester):
+    """The fixture ``temporal`` runs workflows; a marked test is itself run in a simulation."""
+    pytester.makepyfile(
+        textwrap.dedent("""
+        import asyncio
+        from datetime import timedelta
+
+        import pytest
+        from temporalio import workflow
+        from temporalio.client import Client
+        from temporalio.worker import Worker
+
+
+        @workflow.defn
+        class Sleeper:
+            @workflow.run
+            async def run(self) -> str:
+                await workflow.sleep(3600)
+                return "rested"
+
+
+        def test_fixture(temporal):
+            run = temporal.run(Sleeper)
+            assert run.result() == "rested"
+            assert run.check_replay() == 1
+
+
+        @pytest.mark.temporal
+        async def test_mark(tmp_path):
+            client = await Client.connect("localhost:7233")
+            async with Worker(client, task_queue="q", workflows=[Sleeper]):
+                assert await client.execute_workflow(Sleeper.run, id="s", task_queue="q") == "rested"
+
+
+        @pytest.mark.temporal
+        async def test_mark_fails():
+            await asyncio.sleep(5)
+            assert False
+        """)
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=2, failed=1)
+
+
+def test_a_run_can_be_played_again():
+    """``wfsim`` replays a run and insists on the same history."""
+    run = plain_simulate(samples.TripWorkflow, samples.Trip("1"), activities=samples.ACTIVITIES)
+    assert run.again().fingerprint == run.fingerprint
+    assert wfsim.simulate is not None
