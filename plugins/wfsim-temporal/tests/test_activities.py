@@ -17,10 +17,10 @@ from temporalio.worker import (
     SharedStateManager,
     WorkflowInboundInterceptor,
 )
-
-import wfsim
 from wfsim_temporal import NotSimulated, Settings, simulated_temporal
 from wfsim_temporal._connect import Worker
+
+import wfsim
 
 assert SharedStateManager
 
@@ -172,7 +172,10 @@ def test_interceptors_take_part(simulate):
 
 class Reversing(PayloadCodec):
     async def encode(self, payloads):
-        return [Payload(metadata={"encoding": b"reversed"}, data=one.SerializeToString()[::-1]) for one in payloads]
+        return [
+            Payload(metadata={"encoding": b"reversed"}, data=one.SerializeToString()[::-1])
+            for one in payloads
+        ]
 
     async def decode(self, payloads):
         return [Payload.FromString(one.data[::-1]) for one in payloads]
