@@ -287,8 +287,14 @@ def test_any_checker_can_be_held_against_it(checkout):
         (lambda s: s.when("o").then_compensated("resreve"), "did you mean 'compensate reserve'"),
         (lambda s: s.having_done("chargee"), "did you mean 'charge'"),
         (lambda s: s.under(fail("chargee")), "did you mean 'charge'"),
-        (lambda s: s.under(fail("charge", attempts=9)).under(fail(design="chekout")).when().run, "design='chekout'"),
-        (lambda s: s.when("o").then_called(), "names no call; if there is to be none, write then_nothing_called()"),
+        (
+            lambda s: s.under(fail("charge", attempts=9)).under(fail(design="chekout")).when().run,
+            "design='chekout'",
+        ),
+        (
+            lambda s: s.when("o").then_called(),
+            "names no call; if there is to be none, write then_nothing_called()",
+        ),
         (lambda s: s.when("o").then_completed(key="order-9"), "no instance 'order-9'"),
         (lambda s: s.when("o").then_effects(), "write then_no_effects()"),
         (lambda s: s.when("o").then_took(), "needs a limit"),
