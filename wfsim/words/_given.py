@@ -40,6 +40,7 @@ def given(
     input: Any = None,  # noqa: A002 - the word that functions of a machine find it by
     start: str | datetime = _START,
     seed: int = 0,
+    max_time: Duration | None = None,
     notes: Notes | None = None,
 ) -> Given:
     """Begin a sentence about a design: ``given(checkout).when("order-1").then_completed()``.
@@ -47,12 +48,13 @@ def given(
     ``design`` is a Saga, a ChoreographedSaga, a Choreography, an EventBus, a StateMachine, a DAGWorkflow, any object
     with ``run``, or a coroutine function. A class, or a plain function, makes one: it is called anew for each run, so
     that no run finds what an earlier one left. ``bus`` is the bus that the design speaks on, if it does not say;
-    ``input`` what a state machine starts with. ``start`` is the date when the clock starts. ``notes`` is told of the
+    ``input`` what a state machine starts with. ``start`` is the date when the clock starts; a run that goes on for
+    ``max_time`` (a year) ends there, with that outcome. ``notes`` is told of the
     runs: a test framework's plugin gives it.
 
     Raise DesignError if ``design`` is nothing that runs.
     """
-    sentence = Sentence(subject_of(design, bus, input), as_date(start), seed)
+    sentence = Sentence(subject_of(design, bus, input), as_date(start), seed, max_time)
     return Given(sentence, notes or NoNotes())
 
 

@@ -70,7 +70,8 @@ def play(sentence: Sentence, fault: Rule | None = None) -> Scene:
         hands.append(Stagehand(rules, sentence.done))
         return hands[-1]
 
-    run = simulate(_Play(sentence), seed=sentence.seed, faults=hand, start=sentence.start)
+    start, max_time = sentence.start, sentence.max_time
+    run = simulate(_Play(sentence), seed=sentence.seed, faults=hand, start=start, max_time=max_time)
     return Scene(sentence, run, tuple(hands[0].passed), hands[0].missing, fault)
 
 

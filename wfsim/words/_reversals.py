@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from wfsim.errors import DesignError
 from wfsim.nemesis import fail
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from wfsim.history import History
+
+_TRIES: Final = 100  # more than a policy that gives up will make; one that never does comes through
 
 
 def learned(scenes: Sequence[Scene]) -> dict[str, str | None]:
@@ -30,7 +32,8 @@ def learned(scenes: Sequence[Scene]) -> dict[str, str | None]:
     forward, back = _effects(scenes, "forward"), _effects(scenes, "compensate")
     unknown = [step.name for step in steps if step.compensate is not None and step.name not in back]
     if any(name in forward for name in unknown) and not sentence.subject.remembers:
-        back |= _effects([play(sentence, fail(step.name)) for step in steps], "compensate")
+        failing = [step.name for step in steps if not getattr(step, "retriable", False)]
+        back |= _effects([play(sentence, fail(name, count=_TRIES)) for name in failing], "compensate")
     found: dict[str, str | None] = {}
     for step in steps:
         found |= _paired(step.name, forward.get(step.name, []), back.get(step.name, []))

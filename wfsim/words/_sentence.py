@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from wfsim.nemesis import Rule
+    from wfsim.units import Duration
     from wfsim.words._subject import Subject
 
 
@@ -84,6 +85,7 @@ class Sentence:
     subject: Subject
     start: datetime
     seed: int
+    max_time: Duration | None = None
     happenings: tuple[Happening, ...] = ()
     faults: tuple[Rule, ...] = ()
     done: tuple[str, ...] = ()

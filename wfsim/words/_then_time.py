@@ -47,7 +47,7 @@ class TimeWords(Demands, ABC):
 
         def look(scene: Scene) -> Finding | None:
             at_ns = None if date is None else ns_until(date, scene.sentence.start)
-            due = _of(due_in(scene.history), key)
+            due = _of(_due(scene), key)
             fits = [one for one in due if name in one.names and after_ns in {None, one.in_ns}
                     and at_ns in {None, one.at_ns}]  # fmt: skip
             return None if fits else Finding(f"{wanted} is not scheduled", (wanted,), "", _words(due))
@@ -60,7 +60,7 @@ class TimeWords(Demands, ABC):
         self._check_due(name)
 
         def look(scene: Scene) -> Finding | None:
-            wrong = [one for one in _of(due_in(scene.history), key) if name in one.names]
+            wrong = [one for one in _of(_due(scene), key) if name in one.names]
             return _not_due(wrong)
 
         return self._demand("then_not_scheduled", look)
@@ -68,7 +68,7 @@ class TimeWords(Demands, ABC):
     def then_nothing_scheduled(self, *, key: str | None = None) -> Self:
         """Expect that nothing is due later."""
         __tracebackhide__ = True
-        return self._demand("then_nothing_scheduled", lambda scene: _not_due(_of(due_in(scene.history), key)))
+        return self._demand("then_nothing_scheduled", lambda scene: _not_due(_of(_due(scene), key)))
 
     def then_fired(
         self, *names: str, in_order: bool = True, none_other: bool = True, key: str | None = None
@@ -110,7 +110,7 @@ class TimeWords(Demands, ABC):
         known: list[str] = []
         for scene in self._scenes:
             history = scene.history
-            known += [one for due in (*due_in(history), *fired_in(history, -1)) for one in due.names]
+            known += [one for due in (*_due(scene), *fired_in(history, -1)) for one in due.names]
             design = scene.sentence.subject.example
             if isinstance(design, StateMachine):
                 for arrow in design.transitions:
@@ -123,6 +123,10 @@ class TimeWords(Demands, ABC):
 def _begin_ns(scene: Scene) -> int:
     marks = [op for op in scene.history.where(kind=WHEN) if op.index >= scene.since]
     return marks[0].time_ns if marks else 0
+
+
+def _due(scene: Scene) -> tuple[Due, ...]:
+    return due_in(scene.history, scene.run.duration_ns)
 
 
 def _of(due: tuple[Due, ...], key: str | None) -> list[Due]:

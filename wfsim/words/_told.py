@@ -133,10 +133,10 @@ def event_words(one: ExpectedEvent) -> str:
     return str(Published(one, 0, 0)) if isinstance(one, Event) else getattr(one, "__name__", "an event")
 
 
-def due_in(history: History) -> tuple[Due, ...]:
+def due_in(history: History, end_ns: int) -> tuple[Due, ...]:
     """Give what was due later when the sentence ended: timers that were set, tries that were to come."""
     found = [_timer(op) for op in history.where(kind=SCHEDULED)]
-    return (*found, *_retries(history))
+    return (*found, *_retries(history, end_ns))
 
 
 def _timer(op: Op) -> Due:
@@ -146,9 +146,8 @@ def _timer(op: Op) -> Due:
     return Due(kept, data["in_ns"], op.time_ns + data["in_ns"], op.process, op.index)
 
 
-def _retries(history: History) -> list[Due]:
+def _retries(history: History, end_ns: int) -> list[Due]:
     """Find the waits before a next try that were not over at the end."""
-    end_ns = history[len(history) - 1].time_ns if len(history) else 0
     found = []
     for op in history.where(kind="retry"):
         delay_ns = op.data.get("delay_ns")
