@@ -44,6 +44,12 @@ class Life:
         self._idle.clear()
         self._more.set()
 
+    def restart(self, after_s: float) -> None:
+        """Crash it, and start it anew after a while."""
+        assert self.process is not None  # noqa: S101 - it has been started
+        self._idle.clear()
+        self.process.crash(after_s)
+
     async def live(self) -> None:
         """Work off the events. After a crash it is called anew: with a journal it goes on where it was."""
         machine = self.machine
@@ -119,7 +125,7 @@ class Lives:
         if not self._lives:
             self._life(self._machine.name)
         for life in self._lives.values():
-            life.process.crash(after_s)  # type: ignore[union-attr]
+            life.restart(after_s)
         return list(self._lives.values())
 
     async def settle(self, lives: list[Life]) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from wfsim.errors import DesignError
@@ -17,7 +18,7 @@ _TRIES: Final = 100  # more than a policy that gives up will make; one that neve
 
 
 def learned(scenes: Sequence[Scene]) -> dict[str, str | None]:
-    """Learn it from these runs, and from a few more in which one step after the other fails.
+    """Learn it from these runs, a healthy one, and a few in which one step after the other fails.
 
     Raise DesignError if it cannot be learned: then it must be said.
     """
@@ -29,11 +30,15 @@ def learned(scenes: Sequence[Scene]) -> dict[str, str | None]:
             f"{type(design).__name__} {sentence.subject.name!r} does not say what takes back what; name it: "
             "then_nothing_left_behind({'card charged': 'card refunded'})"
         )
-    forward, back = _effects(scenes, "forward"), _effects(scenes, "compensate")
-    unknown = [step.name for step in steps if step.compensate is not None and step.name not in back]
-    if any(name in forward for name in unknown) and not sentence.subject.remembers:
-        failing = [step.name for step in steps if not getattr(step, "retriable", False)]
-        back |= _effects([play(sentence, fail(name, count=_TRIES)) for name in failing], "compensate")
+    if sentence.subject.remembers:
+        raise DesignError(
+            f"{sentence.subject.name!r} {sentence.subject.remembers}, so it cannot be played to learn what takes back "
+            "what; give a function that makes it, given(make), or name it: then_nothing_left_behind({...})"
+        )
+    healthy = replace(sentence, faults=())
+    failing = [step.name for step in steps if not getattr(step, "retriable", False)]
+    probes = [play(healthy), *(play(healthy, fail(name, count=_TRIES)) for name in failing)]
+    forward, back = _effects([*scenes, *probes], "forward"), _effects([*scenes, *probes], "compensate")
     found: dict[str, str | None] = {}
     for step in steps:
         found |= _paired(step.name, forward.get(step.name, []), back.get(step.name, []))

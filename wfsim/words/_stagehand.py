@@ -83,7 +83,7 @@ class Stagehand(Rules):
                     self._tick_off(name)
                 return None
             passage = Passage(*where, attempt, process, time_ns, *event)  # type: ignore[arg-type]
-            self.passed.append(replace(passage, is_own_doing=self.is_own_doing))
+            self.passed.append(replace(passage, is_own_doing=self.is_own_doing and point == "publish"))
             return None if decide is None else decide(attempt, process, time_ns)
 
         return watched

@@ -79,9 +79,7 @@ class EventWords(Demands, ABC):
 
         def handled(scene: Scene) -> tuple[Published, ...]:
             found = handled_in(scene.history, scene.since)
-            return tuple(
-                one for one in found if one.by == by or (by is None and not one.by.startswith(ANSWERS))
-            )
+            return tuple(one for one in found if one.by == by or (by is None and not _is_of_the_bus(one)))
 
         if by is not None:
             seen = [op.name for scene in self._scenes for op in scene.history.where(kind="subscribe")]
@@ -141,3 +139,8 @@ def _is_ours(history: History, one: Published, *, is_choreography: bool) -> bool
         return op.process == "main" or is_choreography  # a choreography publishes what it is given
     parent = None if op.parent is None else history[op.parent]
     return parent is not None and parent.kind == "handle" and parent.name.startswith(ANSWERS)
+
+
+def _is_of_the_bus(one: Published) -> bool:
+    """Tell whether it was handled by whoever answers for others, or by the bus, which hears the answers."""
+    return one.by.startswith(ANSWERS) or one.event.topic.endswith(".answers")
