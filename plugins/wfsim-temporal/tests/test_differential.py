@@ -15,6 +15,9 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 SERVER = shutil.which("temporal", path=str(Path(sys.executable).parent)) or shutil.which("temporal")
 NAMES = [*(name for name in cases.IN_WORKFLOW if name != "fails_itself"), *cases.BY_CLIENT]
+# A child ends while its parent handles that it was asked to: with a real server either may be first, so that these
+# have a workflow task more or less.
+RACES = ("child_try_cancel", "child_wait_for_cancellation", "child_wait_for_request", "child_abandon")
 
 
 @pytest.fixture(scope="module")
@@ -81,4 +84,11 @@ def test_as_much_time_passes_as_on_the_real_server(simulated, real, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_events_are_those_of_the_real_server(simulated, real, name):
     """The types of all events, in their order."""
-    assert simulated[name][1] == real[name][1]
+    mine, theirs = simulated[name][1], real[name][1]
+    if name in RACES:
+        mine, theirs = without_tasks(mine), without_tasks(theirs)
+    assert mine == theirs
+
+
+def without_tasks(events):
+    return [one for one in events if not one.startswith("WORKFLOW_TASK")]
