@@ -480,3 +480,21 @@ def test_nobody_complains_of_what_a_deadlock_cancels(caplog):
     assert run(main).name == "deadlock"
     gc.collect()
     assert [record.exc_info[0] for record in caplog.records] == [OSError]
+
+
+def test_a_task_that_swallows_every_error_cannot_outlive_the_run() -> None:
+    """The run ends at its bound, and the interpreter after it: nothing runs the task on when it is let go."""
+    program = (
+        "import asyncio, wfsim\n"
+        "async def stubborn():\n"
+        "    while True:\n"
+        "        try:\n"
+        "            await asyncio.sleep(1)\n"
+        "        except BaseException:\n"
+        "            pass\n"
+        "print(wfsim.simulate(stubborn, max_steps=1000).outcome)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "max_steps\n"

@@ -28,7 +28,7 @@ from wfsim.kernel._environment import Environment
 from wfsim.kernel._faultpoint import Watch
 from wfsim.kernel._loop import Enter, VirtualLoop
 from wfsim.kernel._patched_asyncio import cancel_all_tasks, virtual_asyncio
-from wfsim.kernel._process import MAIN, Process, abandon, launch
+from wfsim.kernel._process import MAIN, Process, abandon, keep_for_ever, launch
 from wfsim.kernel._streams import Stream
 from wfsim.kernel._waiting import Waiting, describe, waiting
 from wfsim.kernel._world import World
@@ -232,7 +232,10 @@ class Simulation:
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.run_until_complete(loop.shutdown_default_executor())
         except SimulationError:
-            pass  # a task that refuses to be cancelled: the run is over all the same
+            # A task refuses to be cancelled: the run is over all the same. To let its coroutine go would run it
+            # on, with no clock to wait on: for ever.
+            for task in [task for one in self.loops for task in one._tasks.values()]:
+                keep_for_ever(task.get_coro())
         finally:
             asyncio.set_event_loop(None)
             for one in list(self.loops):
