@@ -28,7 +28,7 @@ def execute(
             raise DesignError(
                 f"{what}.execute(nemesis=...) inside a simulation: give the faults to the simulation"
             )
-        return asyncio.run(run(*args))
+        return asyncio.run(_awaiting(run, args))
     outcome = Simulation(seed=seed, nemesis=nemesis).run(run, *args)
     if outcome.name == "ok":
         return outcome.value
@@ -43,3 +43,8 @@ def _refuse_inside_coroutine(what: str) -> None:
     raise DesignError(
         f"{what}.execute() blocks, and this code runs inside an event loop; write: await {what}.run()"
     )
+
+
+async def _awaiting(run: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    # The kernel's sleep is a generator, which asyncio.run no longer takes for a coroutine from Python 3.12 on.
+    return await run(*args)
