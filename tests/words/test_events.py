@@ -63,6 +63,7 @@ def test_an_answer_can_be_an_event(shop):
 def test_nobody_answers(shop):
     """The request times out, the event comes again, and in the end it is set aside."""
     outcome = given(shop).when(PLACED).then_dead_letters(PLACED).then_no_effects()
+    outcome.then_handled(PLACED, PLACED, PLACED, by="billing", ended="failed")
     with pytest.raises(ExpectationFailed, match=r"then_dead_letters: order.placed"):
         outcome.then_dead_letters()
 

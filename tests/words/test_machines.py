@@ -46,6 +46,30 @@ def test_a_timeout_is_cancelled_when_its_state_is_left(order):
         waiting.then_not_scheduled("waiting")
 
 
+def test_a_timer_is_not_scheduled_at_a_certain_time(order):
+    """After so long, at a date, or within a stretch of time."""
+    outcome = given(order).when("placed").then_not_scheduled("given up", after="29m")
+    outcome.then_not_scheduled("given up", at="2030-01-01T00:29")
+    outcome.then_not_scheduled("given up", between=("2030-01-01T00:00", "2030-01-01T00:29:59"))
+    for when in (
+        {"after": "30m"},
+        {"at": "2030-01-01T00:30"},
+        {"between": ("2030-01-01T00:30", "2030-01-01T01:00")},
+    ):
+        with pytest.raises(ExpectationFailed, match="is scheduled"):
+            outcome.then_not_scheduled("given up", **when)
+
+
+def test_a_snapshot_can_be_asserted_on(order):
+    """Where it is and its data, for what no word says."""
+    outcome = given(order).having("placed").when("pay", 20, key="a")
+    assert outcome.snapshot("order").states == ("waiting",)
+    outcome = given(order).having("placed").when("pay", 20)
+    assert (outcome.snapshot().data, outcome.snapshot().done) == ({"paid": 20}, False)
+    with pytest.raises(DesignError, match="no instance 'z'"):
+        outcome.snapshot("z")
+
+
 def test_an_event_that_is_sent_later_is_scheduled():
     """What a function of the machine sends with a delay goes by the event's name."""
 
@@ -53,12 +77,15 @@ def test_an_event_that_is_sent_later_is_scheduled():
         machine = StateMachine(initial="asleep", name="alarm")
 
         def later(context):
-            context.send("ring", after="8h")
+            context.send("ring", {"times": 3}, after="8h")
 
         machine.add_transition("asleep", "set", trigger="set", action=later)
         return machine.add_transition("set", "awake", trigger="ring")
 
-    outcome = given(make).when("set").then_scheduled("ring", after="8h").when_time_passes("8h")
+    outcome = given(make).when("set").then_scheduled("ring", after="8h", payload={"times": 3})
+    with pytest.raises(ExpectationFailed, match="ring with 7 is not scheduled"):
+        outcome.then_scheduled("ring", payload=7)
+    outcome = outcome.when_time_passes("8h")
     outcome.then_fired("ring").then_state("awake")
 
 

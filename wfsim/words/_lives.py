@@ -164,7 +164,7 @@ def _tell(recorder: Recorder, key: str, session: Session, now_ns: int) -> None:
     told = {"state": states, "within": list(session.states), "data": session.data, "done": session.done}
     recorder.event(RESTS, session.design, key, key, data=told)
     for timer in session.timers:
-        data = {"in_ns": timer.due_ns - now_ns, "event": timer.event}
+        data = {"in_ns": timer.due_ns - now_ns, "event": timer.event, "payload": timer.payload}
         if timer.arrow is not None:
             data |= {"from": timer.arrow.source.name, "to": [one.name for one in timer.arrow.targets]}
         recorder.event(SCHEDULED, session.design, timer.name, key, data=data)

@@ -27,6 +27,17 @@ _HOW: Final = {"ok": "completed", "fail": "failed", "info": "was cut off", None:
 class EndWords(Demands, ABC):
     """How instances ended, and where they are."""
 
+    def snapshot(self, key: str | None = None) -> Place:
+        """Give where the state machine (the instance of ``key``) is in the end, with its data: for what no word says.
+
+        Raise DesignError if there is none.
+        """
+        scene = self._scenes[0]
+        places = _places(scene, key)
+        if not places:
+            check_name("instance", str(key), places_in(scene.history), "the sentence", is_all=True)
+        return places[0]
+
     def then_completed(self, value: Any = _ANY, *, key: str | None = None) -> Self:
         """Expect success: every instance (that of ``key``) returned, with this ``value`` if it is given.
 

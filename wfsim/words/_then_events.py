@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from wfsim.errors import DesignError
 from wfsim.words._demand import Demands, compared
@@ -71,14 +71,18 @@ class EventWords(Demands, ABC):
         self,
         *events: ExpectedEvent,
         by: str | None = None,
+        ended: Literal["ok", "failed"] = "ok",
         in_order: bool = True,
         none_other: bool = True,
     ) -> Self:
-        """Expect that these events were handled, each time they were: by this subscriber if it is named."""
+        """Expect that these events were handled, each time they were: by this subscriber if it is named.
+
+        With ``ended="failed"``, that their handlers failed, or never came to an end.
+        """
         __tracebackhide__ = True
 
         def handled(scene: Scene) -> tuple[Published, ...]:
-            found = handled_in(scene.history, scene.since)
+            found = handled_in(scene.history, scene.since, ended)
             return tuple(one for one in found if one.by == by or (by is None and not _is_of_the_bus(one)))
 
         if by is not None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from wfsim.errors import DesignError
+from wfsim.history import plain_data
 from wfsim.units import format_duration, parse_duration
+from wfsim.words._calls import ANY
 from wfsim.words._demand import Demands, compared
 from wfsim.words._failure import Finding
 from wfsim.words._names import check_name
@@ -32,36 +34,48 @@ class TimeWords(Demands, ABC):
         *,
         after: Duration | None = None,
         at: str | datetime | None = None,
+        payload: Any = ANY,
         key: str | None = None,
     ) -> Self:
         """Expect that this is due later: ``after`` so much more time, or ``at`` a date, to the nanosecond.
 
         Of a state machine's timer the name is the transition's, the state's that it leaves or enters, or the event's
-        that was sent; a wait before the next try goes by ``"retry charge"``.
+        that was sent, which may have a ``payload``; a wait before the next try goes by ``"retry charge"``.
         """
         __tracebackhide__ = True
         self._check_due(name)
-        after_ns = None if after is None else parse_duration(after)
-        date = None if at is None else as_date(at)
-        wanted = f"{name}{'' if after is None else f' in {after}'}{'' if date is None else f' at {date.isoformat()}'}"
+        moment = _Moment(after, at)
 
         def look(scene: Scene) -> Finding | None:
-            at_ns = None if date is None else ns_until(date, scene.sentence.start)
             due = _of(_due(scene), key)
-            fits = [one for one in due if name in one.names and after_ns in {None, one.in_ns}
-                    and at_ns in {None, one.at_ns}]  # fmt: skip
-            return None if fits else Finding(f"{wanted} is not scheduled", (wanted,), "", _words(due))
+            fits = [one for one in due if name in one.names and moment.holds(one, scene)]
+            if any(payload is ANY or plain_data({"value": payload})["value"] == one.payload for one in fits):
+                return None
+            wanted = f"{name}{moment}{'' if payload is ANY else f' with {payload!r}'}"
+            return Finding(f"{wanted} is not scheduled", (wanted,), "", _words(due))
 
         return self._demand("then_scheduled", look)
 
-    def then_not_scheduled(self, name: str, *, key: str | None = None) -> Self:
-        """Expect that this is not due any more: it never was, it came, or it was cancelled."""
+    def then_not_scheduled(
+        self,
+        name: str,
+        *,
+        after: Duration | None = None,
+        at: str | datetime | None = None,
+        between: tuple[str | datetime, str | datetime] | None = None,
+        key: str | None = None,
+    ) -> Self:
+        """Expect that this is not due any more: it never was, it came, or it was cancelled.
+
+        With ``after``, ``at`` or ``between`` (two dates, both included), only that it is not due just then.
+        """
         __tracebackhide__ = True
         self._check_due(name)
+        moment = _Moment(after, at, between)
 
         def look(scene: Scene) -> Finding | None:
-            wrong = [one for one in _of(_due(scene), key) if name in one.names]
-            return _not_due(wrong)
+            due = _of(_due(scene), key)
+            return _not_due([one for one in due if name in one.names and moment.holds(one, scene)])
 
         return self._demand("then_not_scheduled", look)
 
@@ -118,6 +132,33 @@ class TimeWords(Demands, ABC):
                         known += [arrow.id, arrow.source, *arrow.targets]
         subject = self._scenes[0].sentence.subject
         check_name("timer", name, known, f"{type(subject.example).__name__} {subject.name!r}", is_all=False)
+
+
+class _Moment:
+    """When something is due: at any time, if nothing is said."""
+
+    def __init__(
+        self,
+        after: Duration | None,
+        at: str | datetime | None,
+        between: tuple[str | datetime, str | datetime] | None = None,
+    ) -> None:
+        self._after_ns = None if after is None else parse_duration(after)
+        dates = (at, at) if at is not None else between
+        self._dates = None if dates is None else (as_date(dates[0]), as_date(dates[1]))
+        self._words = f" in {after}" if after is not None else f" at {at}" if at is not None else ""
+
+    def holds(self, due: Due, scene: Scene) -> bool:
+        """Tell whether something is due then."""
+        if self._after_ns not in {None, due.in_ns}:
+            return False
+        if self._dates is None:
+            return True
+        first, last = (ns_until(date, scene.sentence.start) for date in self._dates)
+        return first <= due.at_ns <= last
+
+    def __str__(self) -> str:
+        return self._words
 
 
 def _begin_ns(scene: Scene) -> int:

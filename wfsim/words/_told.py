@@ -43,6 +43,7 @@ class Due:
     at_ns: int
     instance: str
     op: int
+    payload: Any = None
 
     def __str__(self) -> str:
         return f"{self.names[0]} in {format_duration(self.in_ns)}"
@@ -69,12 +70,12 @@ def published_in(history: History, since: int) -> tuple[Published, ...]:
     )
 
 
-def handled_in(history: History, since: int) -> tuple[Published, ...]:
-    """Give the events that were handled after an operation, each with the subscriber's name."""
+def handled_in(history: History, since: int, ended: str = "ok") -> tuple[Published, ...]:
+    """Give the events that were handled after an operation (or not, if it failed), with the subscriber's name."""
     return tuple(
         Published(_origin(history, span), span.index, span.start_ns, span.name)
         for span in history.spans()
-        if span.kind == "handle" and span.index > since and span.outcome == "ok"
+        if span.kind == "handle" and span.index > since and (span.outcome == "ok") == (ended == "ok")
     )
 
 
@@ -82,7 +83,7 @@ def dead_in(history: History, since: int) -> tuple[Published, ...]:
     """Give the events that became dead letters after an operation."""
     known = {one.event.id: one.event for one in published_in(history, -1)}
     found = [op for op in history.where(kind="dead_letter") if op.index > since]
-    return tuple(Published(known[op.data["event"]], op.index, op.time_ns) for op in found)
+    return tuple(Published(known.get(op.data["event"], _UNKNOWN), op.index, op.time_ns) for op in found)
 
 
 def _origin(history: History, span: Span) -> Event:
@@ -90,7 +91,7 @@ def _origin(history: History, span: Span) -> Event:
     for op in history.lineage(span.index):
         if op.kind == "publish":
             return _event(op)
-    return Event(span.name.replace("*", "any").replace(" ", "-") or "event")
+    return _UNKNOWN
 
 
 def _event(op: Span | Op) -> Event:
@@ -98,6 +99,7 @@ def _event(op: Span | Op) -> Event:
     return Event(op.name, **data)
 
 
+_UNKNOWN: Final = Event("unknown")  # its publishing is not in the history
 _FIELDS: Final = ("payload", "key", "id", "correlation_id", "reply_to", "headers")
 
 
@@ -143,7 +145,7 @@ def _timer(op: Op) -> Due:
     data = op.data
     names = (op.name, str(data.get("event") or ""), str(data.get("from") or ""), *data.get("to", ()))
     kept = tuple(dict.fromkeys(name for name in names if name))
-    return Due(kept, data["in_ns"], op.time_ns + data["in_ns"], op.process, op.index)
+    return Due(kept, data["in_ns"], op.time_ns + data["in_ns"], op.process, op.index, data.get("payload"))
 
 
 def _retries(history: History, end_ns: int) -> list[Due]:
