@@ -109,6 +109,10 @@ def test_a_state_is_reached_by_the_shortest_way(order):
     """No need to say how it came there."""
     given(order).having_reached("paid").when("ship").then_state("done").then_completed().then_nothing_called()
     given(order).having_reached("given up").when().then_nothing_called()
+    outcome = given(order).having_reached("paid", events=["placed", ("pay", 20)]).when("ship")
+    outcome.then_data(paid=20)
+    with pytest.raises(DesignError, match="no way leads StateMachine 'order' to 'paid'"):
+        given(order).having_reached("paid", events=["placed"])
     with pytest.raises(DesignError, match="no state 'payed'; did you mean 'paid'"):
         given(order).having_reached("payed")
 

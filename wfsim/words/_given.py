@@ -23,7 +23,7 @@ from wfsim.words._subject import subject_of
 from wfsim.workflows import Event, Saga, StateMachine, shortest_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from wfsim.nemesis import Rule
@@ -99,8 +99,13 @@ class Given:
         file = f"{subject.name}/{key}" if isinstance(subject.example, Saga) else key
         return self._with(Recorded(file, records))
 
-    def having_reached(self, state: str, *, key: str | None = None) -> Given:
-        """Let a state machine have come to a state, by the shortest way there is."""
+    def having_reached(
+        self, state: str, *, events: Iterable[Any] | None = None, key: str | None = None
+    ) -> Given:
+        """Let a state machine have come to a state, by the shortest way there is.
+
+        ``events`` are those that may come on the way, where one brings something with it: ``["placed", ("pay", 20)]``.
+        """
         machine = self._sentence.subject.example
         if not isinstance(machine, StateMachine):
             raise DesignError(f"{self._sentence.subject.name!r} is no state machine, so it reaches no states")
@@ -111,10 +116,14 @@ class Given:
             f"StateMachine {machine.name!r}",
             is_all=True,
         )
-        ways = [path for path in shortest_paths(self._sentence.subject.make) if state in path.states]
+        ways = [
+            path
+            for path in shortest_paths(self._sentence.subject.make, events=events)
+            if state in path.states
+        ]
         if not ways:
             raise DesignError(
-                f"no way leads StateMachine {machine.name!r} to {state!r}; say how: .having(...)"
+                f"no way leads StateMachine {machine.name!r} to {state!r}; what may come? events=['a', ('b', 20)]"
             )
         result = self if ways[0].script else self.having(key=key)
         for happening in ways[0].script:
