@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wfsim import StateMachine, crash, fail, given
+from wfsim import MemoryJournal, StateMachine, crash, fail, given
 from wfsim.errors import DesignError, EventRefused
 from wfsim.words import ExpectationFailed
 
@@ -134,6 +134,21 @@ def test_a_machine_holds_wherever_it_crashes(durable_order):
     outcome = given(durable_order).having("placed", key="o-1").when("pay", 3, key="o-1")
     outcome = outcome.at_every_failure_point(crash).then_state("paid").then_data(paid=3)
     assert len(outcome.tried) >= 6
+
+
+def test_an_event_is_heard_once_wherever_it_crashes():
+    """An event that the journal has is not handed over again after the restart."""
+
+    def make():
+        machine = StateMachine(initial="on", data={"count": 0}, journal=MemoryJournal())
+
+        def count(context):
+            context.data["count"] += 1
+
+        return machine.add_transition("on", trigger="tick", action=count)
+
+    outcome = given(make).having("tick", key="c").when("tick", key="c").when("tick", key="c")
+    outcome.at_every_failure_point(crash).then_data(count=3)
 
 
 def test_an_error_of_an_action_is_the_sentences(order):

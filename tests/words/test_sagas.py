@@ -9,6 +9,7 @@ import pytest
 from wfsim import MemoryJournal, Saga, called, checkers, crash, effect, fail, given, hang, lose_reply
 from wfsim.errors import DesignError, RetriesExhausted
 from wfsim.words import ExpectationFailed
+from wfsim.words._reversals import learned
 
 
 def failing(act, *parts):
@@ -183,6 +184,16 @@ def test_what_is_given_must_have_happened():
     failing(lambda: given(never).having_done("try").when().then_ended(), "given try done: try never was")
 
 
+def test_a_step_that_is_only_compensated_is_not_done():
+    """One that ended in doubt and was compensated has not succeeded."""
+
+    def late():
+        raise TimeoutError
+
+    saga = Saga("doubt").add_step("ask", forward=late, compensate=lambda: None, compensate_unknown=True)
+    failing(lambda: given(saga).having_done("ask").when().then_ended(), "ask never was")
+
+
 def test_an_earlier_run_can_be_given(checkout):
     """What came before is over, and is not judged."""
     outcome = given(checkout).having("order-1").having_waited("2h").when("order-2")
@@ -254,6 +265,58 @@ def test_nothing_is_left_behind(checkout):
 
     sentence = given(forgetful).when()
     failing(lambda: sentence.then_nothing_left_behind({"done": "undone", "b": None}), "'done' stands")
+
+
+def test_several_effects_of_a_step_are_taken_back_the_last_first():
+    """So they are paired; where their numbers differ it must be said which takes back which."""
+
+    def make(*back):
+        saga = Saga("two")
+
+        def forward():
+            effect("opened")
+            effect("filled")
+
+        def backward():
+            for name in back:
+                effect(name)
+
+        saga.add_step("a", forward=forward, compensate=backward)
+        return saga.add_step("b", forward=lambda: effect("sent"), read_only=True)
+
+    outcome = given(lambda: make("emptied", "closed")).under(fail("b")).when().then_nothing_left_behind()
+    outcome.then_nothing_left_behind({"opened": "closed", "filled": "emptied", "sent": None})
+    failing(
+        lambda: outcome.then_nothing_left_behind({"opened": "emptied", "filled": "sent"}), "'filled' stands"
+    )
+    assert learned(outcome._scenes) == {"opened": "closed", "filled": "emptied", "sent": None}
+    with pytest.raises(DesignError, match="which takes back which"):
+        given(lambda: make("closed")).under(fail("b")).when().then_nothing_left_behind()
+
+
+def test_what_never_ends_leaves_something_behind(checkout):
+    """Even if all effects stand: nobody knows what would still come."""
+    outcome = given(checkout).under(hang("ship", point="reply")).when("order-1")
+    outcome.then_effects("reserved", "charged", "shipped")
+    failing(outcome.then_nothing_left_behind, "checkout has not ended")
+
+
+def test_no_code_of_the_design_runs_once_the_sentence_is_over():
+    """What is still at work when time is up is not cancelled: nothing of it runs, no compensation, no finally."""
+    log = []
+
+    async def slow():
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            log.append("finally")
+
+    def make():
+        saga = Saga("slow").add_step("a", forward=lambda: log.append("a"), compensate=lambda: log.append("b"))
+        return saga.add_step("slow", forward=slow)
+
+    given(make).when().when_time_passes("1m").then_not_completed()
+    assert log == ["a"]
 
 
 def test_what_takes_back_what_must_be_known():

@@ -174,7 +174,7 @@ class Given:
         return begun(self._sentence, self._notes, Restarts(parse_duration(after)))
 
     def _with(self, happening: Any) -> Given:
-        return Given(self._sentence.then(happening, watched=False), self._notes)
+        return Given(self._sentence.then(happening), self._notes)
 
     def __repr__(self) -> str:
         said = "".join(f", {one}" for one in self._sentence.happenings)

@@ -93,14 +93,10 @@ class Sentence:
     when_at: int | None = None
     judged_from: int = 0
 
-    def then(self, *happenings: Happening, judged: bool = False, watched: bool = True) -> Sentence:
+    def then(self, *happenings: Happening, judged: bool = False) -> Sentence:
         """Let more happen; ``judged`` says that the expectations to come speak of nothing earlier."""
-        at = len(self.happenings)
-        when_at = at if self.when_at is None and watched else self.when_at
-        judged_from = at if judged else self.judged_from
-        return replace(
-            self, happenings=self.happenings + happenings, when_at=when_at, judged_from=judged_from
-        )
+        judged_from = len(self.happenings) if judged else self.judged_from
+        return replace(self, happenings=self.happenings + happenings, judged_from=judged_from)
 
     def under(self, faults: Sequence[Rule]) -> Sentence:
         """Give the same sentence under more faults."""
