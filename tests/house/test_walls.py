@@ -47,6 +47,8 @@ def test_the_contracts_hold() -> None:
         ("resilience", "import networkx"),
         ("scenario", "import rich"),
         ("report", "import yaml"),
+        ("report", "import wfsim.words"),
+        ("words", "import wfsim.pytest_plugin"),
     ],
 )
 def test_a_broken_wall_is_noticed(house: Path, room: str, line: str) -> None:
