@@ -13,6 +13,7 @@ import uuid
 from contextlib import suppress
 
 import pytest
+import simpy
 
 from wfsim.errors import Deadlock, RealIOError
 from wfsim.kernel import Bounds, Simulation, current, effect, now, sleep, spawn, start_process
@@ -75,6 +76,54 @@ def test_a_deadlock_ends_the_run_at_once_and_names_each_wait():
     assert told["main"].waits_for == "task 'consumer'"
     assert any(one.waits_for == "Lock.acquire" for one in outcome.waiting)
     assert "consumer waits for Queue.get" in "".join(outcome.error.__notes__)
+
+
+def test_a_deadlock_names_what_its_author_wrote():
+    """Not the innermost helper of the library, but what the code calls; also inside an async generator."""
+
+    async def numbers():
+        yield 1
+        await asyncio.Queue().get()
+
+    async def first():
+        async for _ in numbers():
+            pass
+
+    async def second():
+        last = numbers()
+        await anext(last)
+        await anext(last, None)
+
+    async def third():
+        await asyncio.Barrier(2).wait()
+
+    async def fourth():
+        await asyncio.wait([asyncio.get_running_loop().create_future()])
+
+    async def fifth():
+        await simpy.Event(current().environment)
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            for function in (first, second, third, fourth, fifth):
+                group.create_task(function(), name=function.__name__)
+
+    told = {one.task: (one.waits_for, one.where.rpartition(".")[2]) for one in run(main).waiting}
+    assert told.pop("main") == ("TaskGroup.__aexit__", "main")
+    assert told == {
+        "first": ("Queue.get", "numbers"),
+        "second": ("Queue.get", "numbers"),
+        "third": ("Barrier.wait", "third"),
+        "fourth": ("asyncio.wait", "fourth"),
+        "fifth": ("SimPy's Event", "fifth"),
+    }
+
+
+def test_a_seed_is_a_whole_number():
+    """Anything that counts as one will do; a text is refused before anything runs."""
+    assert Simulation(seed=True).seed == 1
+    with pytest.raises(TypeError, match="a seed is a whole number, got '7'"):
+        Simulation(seed="7")
 
 
 def test_timeouts_that_were_cancelled_do_not_delay_a_deadlock():

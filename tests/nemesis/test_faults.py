@@ -119,7 +119,10 @@ def test_hang_waits_until_somebody_cancels():
     assert isinstance(outcome.error, TimeoutError)
     assert outcome.duration_ns == 60_000_000_000
     assert effects(history) == 0
-    assert play(hang("charge"))[0].name == "deadlock"
+    hung = play(hang("charge"))[0]
+    assert hung.name == "deadlock"
+    assert "an injected fault to pass at 'charge'" in str(hung.waiting[0])
+    assert "_hang.py" not in str(hung.waiting[0])
 
 
 def test_lost_reply_leaves_the_effect_behind():

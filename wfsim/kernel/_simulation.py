@@ -10,6 +10,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from inspect import iscoroutinefunction
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import (
@@ -108,7 +109,7 @@ class Simulation:
         debug: bool = False,
         trace: bool = False,
     ) -> None:
-        self.seed = seed
+        self.seed = _whole(seed)
         self.start = _date(start)
         self.nemesis = nemesis
         self.watch = None if nemesis is None else Watch(nemesis)
@@ -252,6 +253,13 @@ class Simulation:
             return enter(send, None)
 
         return traced
+
+
+def _whole(seed: Any) -> int:
+    try:
+        return index(seed)
+    except TypeError:
+        raise TypeError(f"a seed is a whole number, got {seed!r}") from None
 
 
 def _date(start: str | datetime) -> datetime:

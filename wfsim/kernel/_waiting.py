@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sysconfig
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wfsim.kernel._ambient import PROCESS
+from wfsim.kernel._faultpoint import FaultPoint
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -29,7 +31,7 @@ class Waiting:
         task: its name.
         process: the simulated process it belongs to.
         waits_for: what it waits for, such as "Queue.get" or "task 'charge'".
-        where: the line of the user's code, "file.py:12 in consume".
+        where: the line of the user's code, "file.py:12 in consume"; empty if a fault keeps it from being reached.
     """
 
     task: str
@@ -38,7 +40,7 @@ class Waiting:
     where: str
 
     def __str__(self) -> str:
-        return f"{self.task} waits for {self.waits_for} at {self.where}"
+        return f"{self.task} waits for {self.waits_for}" + (f" at {self.where}" if self.where else "")
 
 
 def waiting(simulation: Simulation) -> tuple[Waiting, ...]:
@@ -62,13 +64,14 @@ def describe(task: Driven, waits_for: str = "") -> Waiting:
     process = task._context.get(PROCESS)
     frames = _frames(task._coro)
     users = users_frame(frames)
-    where = frames[0 if users is None else users] if frames else None
-    return Waiting(
-        task.get_name(),
-        "" if process is None else process.name,
-        waits_for or _waits_for(task, frames),
-        "its first step" if where is None else place(where),
-    )
+    if users is not None:
+        where = place(frames[users])
+    elif frames:
+        where = "" if _struck(frames) else place(frames[0])
+    else:
+        where = "its first step"
+    name = "" if process is None else process.name
+    return Waiting(task.get_name(), name, waits_for or _waits_for(task, frames), where)
 
 
 def users_frame(frames: list[FrameType]) -> int | None:
@@ -104,8 +107,28 @@ def _frames(coro: Any) -> list[FrameType]:
             getattr(coro, "cr_await", None)
             or getattr(coro, "gi_yieldfrom", None)
             or getattr(coro, "ag_await", None)
+            or _wrapped(coro)
         )
     return frames[::-1]
+
+
+_WRAPPERS = {"async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper"}
+
+
+def _wrapped(awaitable: Any) -> Any:
+    """What an awaitable of CPython's own drives, such as a step of an async generator: it has no attribute for it."""
+    if type(awaitable).__name__ not in _WRAPPERS:
+        return None
+    inner = ("cr_frame", "gi_frame", "ag_frame")
+    referents = gc.get_referents(awaitable)
+    return next(
+        (
+            one
+            for one in referents
+            if type(one).__name__ in _WRAPPERS or any(hasattr(one, name) for name in inner)
+        ),
+        None,
+    )
 
 
 def _waits_for(task: Driven, frames: list[FrameType]) -> str:
@@ -114,8 +137,11 @@ def _waits_for(task: Driven, frames: list[FrameType]) -> str:
         return f"task {waiter.get_name()!r}"
     if type(waiter).__name__ == "_GatheringFuture":
         return "gather"
-    if any(frame.f_code.co_name == "strike" for frame in frames[:2]):
-        return "an injected fault to pass"
+    struck = _struck(frames)
+    if struck is not None:
+        return f"an injected fault to pass{_at(struck.f_locals.get('at'))}"
+    if frames and frames[0].f_code.co_name == "_await_simpy_event":
+        return f"SimPy's {type(frames[0].f_locals['self']).__name__}"
     return _primitive(frames) or (
         "a future that nobody resolves" if waiter is not None else "somebody to wake it"
     )
@@ -124,8 +150,28 @@ def _waits_for(task: Driven, frames: list[FrameType]) -> str:
 _PLUMBING = {"call", "_call_blocking", "_recorded", "to_thread", "__await__"}
 
 
+def _struck(frames: list[FrameType]) -> FrameType | None:
+    """The frame in which a fault strikes, if that is what the coroutine waits in."""
+    return next((frame for frame in frames[:2] if frame.f_code.co_name == "strike"), None)
+
+
+def _at(point: Any) -> str:
+    """Which call a fault has struck, since a hang keeps it from reaching the user's code."""
+    if not isinstance(point, FaultPoint) or not point.name:
+        return ""
+    return f" at {point.name!r}" + (f" of {point.design!r}" if point.design not in {"", point.name} else "")
+
+
 def _primitive(frames: list[FrameType]) -> str:
-    """The primitive of a library in which the coroutine waits, such as Queue.get."""
+    """What a coroutine waits in, as its author called it: the outermost public function of a library."""
     if not frames or _is_own(frames[0].f_code.co_filename) or frames[0].f_code.co_name in _PLUMBING:
         return ""
-    return frames[0].f_code.co_qualname
+    users = users_frame(frames)
+    called = reversed(frames[:users]) if users is not None else ()
+    frame = next((frame for frame in called if _is_public(frame.f_code.co_qualname)), frames[0])
+    name = frame.f_code.co_qualname
+    return name if "." in name else f"{frame.f_globals['__name__'].partition('.')[0]}.{name}"
+
+
+def _is_public(name: str) -> bool:
+    return not any(part.startswith("_") for part in name.split(".")) and name not in _PLUMBING
