@@ -146,6 +146,16 @@ def test_exponential_backoff_grows_up_to_the_longest():
     assert waits(history) == [100 * MS, 300 * MS, 900 * MS, 2000 * MS, 2000 * MS]
 
 
+@pytest.mark.parametrize("backoff", ["fixed", "exponential"])
+def test_a_first_wait_longer_than_a_minute_needs_no_other_word(backoff):
+    """The longest wait is a minute unless said otherwise, but never shorter than the first one."""
+    _, history = play(Retry(attempts=3, delay="10m", backoff=backoff), Flaky(*down(9)))
+    assert [op.data["delay_ns"] for op in history.where(kind="retry") if "delay_ns" in op.data] == [
+        600 * 10**9,
+        600 * 10**9,
+    ]
+
+
 def test_waits_happen_as_announced():
     """Between the tries exactly the announced time passes."""
     flaky = Flaky(*down(9))

@@ -29,6 +29,7 @@ _BACKOFFS: Final = ("fixed", "exponential")
 _JITTERS: Final = ("none", "full", "equal", "decorrelated")
 # What decorrelated jitter may grow by from one wait to the next (Brooker, see Retry).
 _SPREAD: Final = 3
+_MINUTE_NS: Final = 60 * NS_PER_SECOND
 _KNOWN: Final = 32  # of so many tries the waits are worked out in advance
 # These say that the code or the test is wrong, not that the world failed: trying again cannot help.
 _NEVER: Final = (DesignError, RealIOError, SimulationError)
@@ -39,7 +40,8 @@ class Retry:
     """Try a step up to ``attempts`` times, the first try included, and wait between the tries.
 
     ``delay`` (seconds, or ``"100ms"``) is the first wait. With ``backoff="fixed"`` all are as long; with
-    ``"exponential"`` each is ``factor`` times the one before. No wait is longer than ``max_delay``.
+    ``"exponential"`` each is ``factor`` times the one before, and none is longer than ``max_delay`` (unless
+    said otherwise a minute, or ``delay`` if that is longer).
 
     ``jitter`` spreads the waits, so that clients which failed together do not come back together: ``"full"``
     draws each between zero and what it would be, ``"equal"`` between half of that and all of it,
@@ -59,7 +61,7 @@ class Retry:
     backoff: Backoff = "exponential"
     delay: Duration = "100ms"
     factor: float = 2.0
-    max_delay: Duration = "1m"
+    max_delay: Duration | None = None
     jitter: Jitter = "none"
     retry_on: type[Exception] | Sequence[type[Exception]] | Callable[[Exception], bool] = Exception
     _delay_ns: int = field(init=False, repr=False, compare=False)
@@ -73,7 +75,10 @@ class Retry:
         _check(self)
         put = functools.partial(object.__setattr__, self)
         put("_delay_ns", parse_duration(self.delay))
-        put("_max_ns", parse_duration(self.max_delay))
+        longest_ns = (
+            max(_MINUTE_NS, self._delay_ns) if self.max_delay is None else parse_duration(self.max_delay)
+        )
+        put("_max_ns", longest_ns)
         put("_kinds", _kinds(self.retry_on))
         if self._max_ns < self._delay_ns:
             raise DesignError(
