@@ -31,6 +31,20 @@ def test_outage(wfsim):
     result.assert_outcomes(passed=1)
 
 
+def test_a_misspelt_fault_is_a_warning(session) -> None:
+    """A fault that found nothing to strike tests nothing; pytest's summary says so, with the test's line."""
+    result = session(
+        """
+def test_outage(wfsim):
+    assert wfsim.run(shop(), faults=[wfsim.fail("chrage")]).ok
+"""
+    )
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(
+        "*test_shop.py:6: UserWarning: the fault fail at step 'chrage' found nothing to strike; is a name *"
+    )
+
+
 def test_a_broken_design_fails_with_its_story(session) -> None:
     """What is wrong, the timeline with the break marked, the seed and the command that replays it."""
     result = session(

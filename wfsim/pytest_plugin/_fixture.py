@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 import wfsim
 from wfsim.harness import simulate
 from wfsim.pytest_plugin._replay import replay_command
-from wfsim.report import Paper, print_run
+from wfsim.report import Paper, missed, print_run
 from wfsim.words import ExpectationFailed, Given
 from wfsim.words import given as begin
 
@@ -64,10 +65,13 @@ class Simulator:
     ) -> Run:
         """Run ``main(*args)`` in virtual time under ``faults``; takes all that ``wfsim.simulate`` takes.
 
-        A test that names no ``seed`` can be given another one from the command line.
+        A test that names no ``seed`` can be given another one from the command line. A fault that found
+        nothing to strike is a warning: with a misspelt name every design would look sturdy.
         """
         run = simulate(main, *args, seed=self.seed if seed is None else seed, faults=faults, **options)
         self.played(run, self.replay_command(run, is_fixed=seed is not None))
+        for rule in run.unmatched:
+            warnings.warn(missed(rule), stacklevel=2)
         return run
 
     def given(self, design: Any, *, seed: int | None = None, **options: Any) -> Given:

@@ -21,13 +21,14 @@ from wfsim.report._summary import (
     replay_command,
     telling,
 )
-from wfsim.report._timeline import LINES, print_run, print_timeline, timeline
+from wfsim.report._timeline import LINES, missed, print_run, print_timeline, timeline
 
 __all__ = [
     "LINES",
     "Paper",
     "as_data",
     "faults_of",
+    "missed",
     "print_expectations",
     "print_heading",
     "print_replays",

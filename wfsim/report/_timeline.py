@@ -60,10 +60,14 @@ def print_run(paper: Paper, run: Run, verdicts: Iterable[Verdict] = (), *, lines
 def print_missed(paper: Paper, rules: Iterable[Rule]) -> None:
     """Warn of faults that found nothing to strike."""
     for rule in rules:
-        named = [(field, getattr(rule, field)) for field in ("step", "design", "on", "point", "process")]
-        where = " and ".join(f"{field} {name!r}" for field, name in named if name is not None) or "any call"
-        text = f"the fault {rule.fault.kind} at {where} found nothing to strike; is a name misspelt?"
-        paper.print(paper.words(text, "yellow"), indent=_MARGIN)
+        paper.print(paper.words(missed(rule), "yellow"), indent=_MARGIN)
+
+
+def missed(rule: Rule) -> str:
+    """Say of a fault that it found nothing to strike."""
+    named = [(field, getattr(rule, field)) for field in ("step", "design", "on", "point", "process")]
+    where = " and ".join(f"{field} {name!r}" for field, name in named if name is not None) or "any call"
+    return f"the fault {rule.fault.kind} at {where} found nothing to strike; is a name misspelt?"
 
 
 def _is_told(run: Run) -> bool:
