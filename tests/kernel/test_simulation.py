@@ -6,8 +6,10 @@ import asyncio
 import gc
 import os
 import random
+import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from contextlib import suppress
@@ -16,7 +18,7 @@ import pytest
 import simpy
 
 from wfsim.errors import Deadlock, RealIOError
-from wfsim.kernel import Bounds, Simulation, current, effect, now, sleep, spawn, start_process
+from wfsim.kernel import Bounds, Simulation, _patching, current, effect, now, sleep, spawn, start_process
 
 
 def run(main, *args, **options):
@@ -117,6 +119,52 @@ def test_a_deadlock_names_what_its_author_wrote():
         "fourth": ("asyncio.wait", "fourth"),
         "fifth": ("SimPy's Event", "fifth"),
     }
+
+
+@pytest.mark.parametrize("moment", ["install", "restore"])
+def test_ctrl_c_never_finds_the_world_half_in_place(monkeypatch, moment):
+    """It is heard before the run begins or after all is put back, and the next run is as any other."""
+    original, ran = getattr(_patching, moment), []
+
+    def interrupted():
+        signal.raise_signal(signal.SIGINT)
+        original()
+        signal.raise_signal(signal.SIGINT)
+
+    before = time.time, time.sleep, threading.Lock, random.getstate(), signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(_patching, moment, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(lambda: ran.append(1))
+    assert ran == ([] if moment == "install" else [1])
+    assert before == (
+        time.time,
+        time.sleep,
+        threading.Lock,
+        random.getstate(),
+        signal.getsignal(signal.SIGINT),
+    )
+    assert run(lambda: time.sleep(5)).duration_ns == 5 * 10**9
+
+
+def test_ctrl_c_is_heard_inside_a_run():
+    """Code that runs long is interrupted at once; so is what runs after a handler of the run's own."""
+
+    def work():
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("it was not heard")
+
+    def handles():
+        heard = []
+        signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+        signal.raise_signal(signal.SIGINT)
+        return heard
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(work)
+    assert run(handles).value == [signal.SIGINT]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_seed_is_a_whole_number():

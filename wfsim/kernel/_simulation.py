@@ -27,6 +27,7 @@ from wfsim.kernel._blocking import Bridge
 from wfsim.kernel._detaching import detach
 from wfsim.kernel._environment import Environment
 from wfsim.kernel._faultpoint import Watch
+from wfsim.kernel._interrupts import Uninterrupted
 from wfsim.kernel._loop import Enter, VirtualLoop
 from wfsim.kernel._patched_asyncio import cancel_all_tasks, virtual_asyncio
 from wfsim.kernel._process import MAIN, Process, abandon, keep_for_ever, launch
@@ -171,14 +172,15 @@ class Simulation:
         if self._used:
             raise RuntimeError("a Simulation runs once; make a new one for another run")
         self._used = self.is_running = True
-        _ambient.enter(self)
-        try:
-            with World(self), self.bridge, virtual_asyncio(self), _patient_gc():
-                return copy_context().run(self._run, main, args)
-        finally:
-            self.is_running = False
-            _ambient.leave()
-            self._let_go()
+        with Uninterrupted() as interrupts:
+            _ambient.enter(self)
+            try:
+                with World(self), self.bridge, virtual_asyncio(self), _patient_gc(), interrupts.heard():
+                    return copy_context().run(self._run, main, args)
+            finally:
+                self.is_running = False
+                _ambient.leave()
+                self._let_go()
 
     def _let_go(self) -> None:
         self._ambient.end()
