@@ -10,6 +10,7 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 import wfsim
+from wfsim.cli._interrupt import Interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,10 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             )  # a letter that the terminal lacks must not end the run
     options = _parser().parse_args(argv)
     try:
-        code = _command(options)
+        with Interrupt() as interrupt:
+            code = _command(options, interrupt)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        _hush()
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
@@ -45,16 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _hush() -> None:
-    """Keep asyncio from complaining, on the way out, of all the work that the interrupt cut off."""
-    import logging
-    import warnings
-
-    logging.getLogger("asyncio").disabled = True
-    warnings.simplefilter("ignore")
-
-
-def _command(options: argparse.Namespace) -> int:
+def _command(options: argparse.Namespace, interrupt: Interrupt) -> int:
     if options.command == "check":
         from wfsim.cli._check import check
 
@@ -69,7 +61,8 @@ def _command(options: argparse.Namespace) -> int:
             quiet=options.quiet,
             verbose=options.verbose,
             history=options.history,
-        )
+        ),
+        interrupt.heed,
     )
 
 

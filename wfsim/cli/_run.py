@@ -7,7 +7,6 @@ import os
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from wfsim.harness import run_all
 from wfsim.scenario import ScenarioErrors, load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from wfsim.harness import ExperimentResult, ExperimentRun
 
@@ -41,8 +40,11 @@ class RunOptions:
     history: str | None = None
 
 
-def run(options: RunOptions) -> int:
-    """Play all files and return the exit code; one that is wrong keeps no other from being played."""
+def run(options: RunOptions, heed: Callable[[], None]) -> int:
+    """Play all files and return the exit code; one that is wrong keeps no other from being played.
+
+    ``heed`` is called after each run; it may raise to end the work.
+    """
     files, bad = _find(options.paths)
     if options.history is not None and (trouble := _cannot_save(options.history, len(files))):
         print(trouble, file=sys.stderr)
@@ -51,7 +53,8 @@ def run(options: RunOptions) -> int:
     for path, error in bad.items():
         teller.bad(path, error)
     progress = Progress(silent=options.quiet)
-    results = [result for file in files if (result := _play(file, options, teller, progress)) is not None]
+    played = (_play(file, options, teller, progress, heed) for file in files)
+    results = [result for result in played if result is not None]
     teller.end()
     if teller.bad_files:
         return EXIT_BAD_INPUT
@@ -82,7 +85,7 @@ def _find(paths: tuple[str, ...]) -> tuple[list[str], dict[str, ScenarioError]]:
 
 
 def _play(
-    file: str, options: RunOptions, teller: _Json | _Pages, progress: Progress
+    file: str, options: RunOptions, teller: _Json | _Pages, progress: Progress, heed: Callable[[], None]
 ) -> ExperimentResult | None:
     """Play one file; None if it is no good scenario. What users' code prints must not mix with JSON."""
     try:
@@ -91,7 +94,13 @@ def _play(
             seeds = experiment.seeds if options.seed is None else (options.seed,)
             done: list[ExperimentRun] = []
             progress.say(file, 0, len(seeds))
-            result = run_all(experiment, seeds, partial(_count, done, progress, file, len(seeds)))
+
+            def count(one: ExperimentRun) -> None:
+                heed()
+                done.append(one)
+                progress.say(file, len(done), len(seeds))
+
+            result = run_all(experiment, seeds, count)
     except ScenarioError as error:
         teller.bad(file, error)
         return None
@@ -101,11 +110,6 @@ def _play(
         Path(options.history).write_text(report.telling(result).run.history.to_jsonl(), encoding="ascii")
     teller.tell(file, result)
     return result
-
-
-def _count(done: list[ExperimentRun], progress: Progress, file: str, total: int, one: ExperimentRun) -> None:
-    done.append(one)
-    progress.say(file, len(done), total)
 
 
 class _Json:
