@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 from contextlib import suppress
 
 import pytest
 
-from wfsim import Saga, fail, fault_point, hang, report, simulate
+from wfsim import Retry, Saga, fail, fault_point, hang, report, simulate
 from wfsim.checkers import Verdict, compensated_in_reverse
 from wfsim.harness import Experiment, Workload, breaks, holds, run_all
 
@@ -153,6 +154,26 @@ def test_an_error_that_no_line_tells_is_told_at_the_end() -> None:
     )
     failing = simulate(shop(), faults=[fail("charge", error=ValueError("a step did"))])
     assert "ended after" not in page(lambda paper: report.print_run(paper, failing))
+
+
+def divide() -> float:
+    return json.loads("0") / 0
+
+
+def parse() -> object:
+    return json.loads("[")
+
+
+@pytest.mark.parametrize(
+    ("step", "faults", "place"),
+    [(divide, [], "divide"), (parse, [], "parse"), (divide, [fail("charge")], "")],
+)
+def test_an_error_of_the_users_code_has_its_place(step, faults, place) -> None:
+    """The innermost line of the user's own, also behind the retries that gave up; of an injected fault none."""
+    saga = Saga("shop").add_step("charge", forward=step, retry=Retry(attempts=2, delay=0))
+    text = page(lambda paper: report.print_run(paper, simulate(saga, faults=faults)))
+    found = re.findall(r"the error was raised at test_summary.py:\d+ in (\w+)", text)
+    assert found == ([place] if place else [])
 
 
 def test_a_hang_and_a_fault_at_a_point_of_the_users_own_are_told() -> None:

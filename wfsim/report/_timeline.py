@@ -9,6 +9,7 @@ from rich.text import Text
 from wfsim.report._clock import clock
 from wfsim.report._fold import focus
 from wfsim.report._paper import Column, Paper, Row
+from wfsim.report._raised import raised_at
 from wfsim.report._story import tell
 from wfsim.report._words import about
 
@@ -49,6 +50,8 @@ def print_run(paper: Paper, run: Run, verdicts: Iterable[Verdict] = (), *, lines
         kind = type(run.error).__name__ if run.outcome == "error" else run.outcome
         text = f"ended after {about(run.duration_ns)}: {kind}: {run.error}"
         paper.print(paper.words(text, "red"), indent=_MARGIN)
+    if run.outcome == "error" and (place := raised_at(run.error)):
+        paper.print(paper.words(f"the error was raised at {place}", "dim"), indent=_MARGIN)
     left = [waiting for waiting in run.waiting if waiting.process != "main"]
     for waiting in (left or run.waiting)[:_WAITING]:
         where = f" ({waiting.where})" if waiting.where else ""
