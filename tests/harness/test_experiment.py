@@ -247,3 +247,14 @@ def test_an_expectation_reads_as_in_a_scenario():
     assert str(Expectation("completes_within", outcome, {"duration_ns": 2 * NS_PER_SECOND})) == (
         "completes_within(duration=2s)"
     )
+
+
+def test_a_design_that_exits_has_failed():
+    """sys.exit in a design ends neither the runs after it nor the program, with an exit code of its own."""
+
+    async def leaves():
+        raise SystemExit(0)
+
+    result = run_all(Experiment("x", leaves, seeds=(1, 2)))
+    assert [one.run.outcome for one in result.runs] == ["error", "error"]
+    assert str(result.runs[0].run.error) == "the design ended its program by sys.exit(0)"

@@ -12,7 +12,7 @@ import pytest
 
 from wfsim.checkers import effect_at_most_once
 from wfsim.errors import Deadlock, DesignError, InjectedFault, RetriesExhausted
-from wfsim.harness import simulate
+from wfsim.harness import Experiment, run_all, simulate
 from wfsim.kernel import effect, fault_point
 from wfsim.nemesis import fail
 from wfsim.resilience import Retry
@@ -168,6 +168,23 @@ def test_a_history_travels_by_pickle():
     """What a run wrote comes back from another process as it was."""
     history = simulate(checkout()).history
     assert pickle.loads(pickle.dumps(history)).fingerprint() == history.fingerprint()
+
+
+def test_a_generator_is_no_main_function_and_no_design():
+    """A call of it runs nothing, so it would always go well: most likely it is a SimPy process."""
+
+    def clerk():
+        yield 1
+
+    class Clerk:
+        def run(self):
+            yield 1
+
+    for main in (clerk, Clerk()):
+        with pytest.raises(DesignError, match=r"is a generator function; .*environment.process\("):
+            simulate(main)
+        with pytest.raises(DesignError, match="is a generator function"):
+            run_all(Experiment("office", main))
 
 
 def test_an_async_generator_is_no_main_function():

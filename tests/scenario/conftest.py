@@ -50,6 +50,10 @@ def make(**anything):
     return checkout
 
 
+def clerk(environment):
+    yield environment.timeout(1)
+
+
 saga = Saga("hand made").add_step("reserve", forward=lambda: None)
 '''
 

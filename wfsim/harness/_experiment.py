@@ -230,8 +230,15 @@ class _Stage:
                 await sleep(gap_ns / NS_PER_SECOND)
             name = f"{design}-{number}"
             instance = simulation.recorder.invoke(INSTANCE, design, name, name, attempt=0)
-            process = start_process(name, self.target.drive, system, *workload.arguments(number))
+            process = start_process(name, self._drive, system, *workload.arguments(number))
             yield asyncio.create_task(self._ended(process, instance), name=f"end of {name}")
+
+    async def _drive(self, system: Any, *args: Any) -> Any:
+        """Run one instance. A design that ends its program fails: it must not end ours, and with its exit code."""
+        try:
+            return await self.target.drive(system, *args)
+        except SystemExit as error:
+            raise RuntimeError(f"the design ended its program by sys.exit({error.code!r})") from error
 
     async def _ended(self, process: Process, instance: int) -> Any:
         """Wait until an instance has ended and record how; return its value, or its error wrapped."""

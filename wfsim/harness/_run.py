@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
 from wfsim.errors import DesignError, SimulationError
+from wfsim.harness._target import refuse_generator
 from wfsim.kernel import Bounds, Outcome, Simulation, Waiting
 from wfsim.nemesis import Rule, Rules
 from wfsim.units import NS_PER_SECOND, Duration, parse_duration
@@ -139,10 +140,7 @@ def main_of(main: Any) -> Callable[..., Any]:
         raise DesignError(
             f"{main.__name__}() was called already; pass the function itself, then its arguments"
         )
-    if inspect.isasyncgenfunction(function):
-        raise DesignError(
-            f"{name_of(main)} is an async generator; pass a coroutine function that iterates over it"
-        )
+    refuse_generator(function)
     if not callable(function):
         raise DesignError(
             f"cannot simulate {main!r}: it is neither a function nor a design with a run method"

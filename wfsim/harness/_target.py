@@ -8,6 +8,7 @@ A target is used like this, once for each run, inside the simulation::
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -125,13 +126,27 @@ def target_of(design: Any) -> Target:
     if isinstance(design, Target):
         return design
     if callable(getattr(design, "run", None)) and not isinstance(design, type):
+        refuse_generator(design.run)
         return DesignTarget(design)
     if callable(design):
+        refuse_generator(design)
         return FunctionTarget(design)
     raise DesignError(
         f"cannot run {design!r}: a design is a function, an object with a run method, or a Target; "
         "pass the function itself, not what calling it returns"
     )
+
+
+def refuse_generator(function: Any) -> None:
+    """Raise DesignError for a generator function: a call of it runs nothing, and so would always go well."""
+    name = getattr(function, "__qualname__", type(function).__name__)
+    if inspect.isasyncgenfunction(function):
+        raise DesignError(f"{name} is an async generator; pass a coroutine function that iterates over it")
+    if inspect.isgeneratorfunction(function):
+        raise DesignError(
+            f"{name} is a generator function; if it is a SimPy process, pass a coroutine function that awaits "
+            f"wfsim.kernel.current().environment.process({name}(...))"
+        )
 
 
 def describe_design(design: Any) -> Description:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from wfsim.errors import DesignError
 from wfsim.harness import Description, Factory, Target, target_of
 from wfsim.scenario._dag_part import DagPart, read_dag
 from wfsim.scenario._plugins import plugins
@@ -90,7 +91,10 @@ def _target_named(found: Any) -> Target:
     if isinstance(found, type) and runs:
         return Factory(found)
     if runs or isinstance(found, Target) or (callable(found) and not isinstance(found, type)):
-        return target_of(found)
+        try:
+            return target_of(found)
+        except DesignError as error:
+            raise Wrong(str(error)) from error
     what = f"a value of type {type(found).__name__}"
     if isinstance(found, type):
         what = f"the class {found.__name__}"
