@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import DesignError, Skip
 from wfsim.history import Plain
-from wfsim.kernel import call
+from wfsim.kernel import call, is_coroutine_function
 from wfsim.units import NS_PER_SECOND
 from wfsim.workflows._dag._graph import Scopes
 from wfsim.workflows._dag._result import Skipped
@@ -144,7 +143,7 @@ def _turned(guards: Mapping[str, Sequence[str]], number: Mapping[str, int]) -> d
 
 def skippable(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a task's function, so that a task that skips itself has done well and says so."""
-    if iscoroutinefunction(fn):
+    if is_coroutine_function(fn):
 
         async def work(*args: Any) -> Any:
             try:
