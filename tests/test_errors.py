@@ -7,6 +7,7 @@ import pickle
 
 import pytest
 
+import wfsim
 from wfsim import errors
 from wfsim.errors import (
     CompensationStuck,
@@ -106,3 +107,40 @@ def test_a_scenario_error_is_one_message() -> None:
     assert str(ScenarioError("the file is empty", "a.yaml")) == "a.yaml: the file is empty"
     assert str(ScenarioError("a tab", line=7)) == "line:7: a tab"
     assert str(ScenarioError("no design")) == "no design"
+
+
+@pytest.mark.parametrize(
+    ("build", "part"),
+    [
+        (lambda: wfsim.Retry(delay=-1), "Retry: delay"),
+        (lambda: wfsim.Retry(max_delay="soon"), "Retry: max_delay"),
+        (lambda: wfsim.Task("a", run=print, timeout=-1), "timeout of task 'a'"),
+        (lambda: wfsim.Agent("ann", latency=-1), "latency of agent 'ann'"),
+        (lambda: wfsim.Saga("order", timeout=-1), "timeout of saga 'order'"),
+        (lambda: wfsim.LockTable("rooms").lock("1", timeout=-1), "timeout of a lock of 'rooms'"),
+        (
+            lambda: wfsim.StateMachine(initial="a").add_transition("a", "b", after=-1),
+            "after of transition 'a -> b'",
+        ),
+        (lambda: wfsim.EventBus("shop", latency=-1), "latency of bus 'shop'"),
+        (lambda: wfsim.EventBus("shop", confirm_timeout=-1), "confirm_timeout of bus 'shop'"),
+        (lambda: wfsim.EventBus(visibility_timeout="soon"), "visibility_timeout"),
+        (lambda: wfsim.Service("billing", restart_after=-1), "restart_after of 'billing'"),
+        (lambda: wfsim.delay("charge", -1), "delay"),
+        (lambda: wfsim.crash("charge", restart_after=-1), "restart_after of a crash"),
+        (lambda: wfsim.fail("charge", after=-1), "after of a fault"),
+        (lambda: wfsim.simulate(print, max_time=-1), "max_time"),
+    ],
+)
+def test_a_wrong_duration_is_told_with_what_it_was_of(build, part) -> None:
+    """Whoever sets ten durations is told which one is wrong, and what would be right."""
+    with pytest.raises(DesignError) as caught:
+        build()
+    assert str(caught.value).startswith(f"{part}: ")
+    assert "must be 0 or longer" in str(caught.value) or "write it as" in str(caught.value)
+
+
+def test_a_fault_alone_is_told_to_be_a_list() -> None:
+    """faults=fail("charge") is answered with how it is written."""
+    with pytest.raises(DesignError, match=r"faults=\[fail\('charge'\)\]"):
+        wfsim.simulate(print, faults=wfsim.fail("charge"))

@@ -59,7 +59,7 @@ class CycleError(DesignError):
         return f"the dependencies form a cycle: {' -> '.join(self.cycle)}. Remove one of these dependencies."
 
 
-class DurationError(WfsimError, ValueError):
+class DurationError(DesignError):
     """A text or value that is no duration."""
 
 

@@ -40,12 +40,22 @@ _WHOLE = re.compile(rf"{_PART}(?:\s*{_PART})*", re.ASCII)
 _HOW = 'write it as "250ms", "1.5s", "2m", "1h30m" or "3d", or as a number of seconds'
 
 
-def parse_duration(value: Duration) -> int:
+def parse_duration(value: Duration, what: str = "") -> int:
     """Turn ``"250ms"``, ``"1h30m"``, ``1.5`` (seconds) or a ``timedelta`` into whole nanoseconds.
 
     Units are ``d h m s ms us ns``, largest first, each at most once. What is finer than a nanosecond is
-    rounded. Raise DurationError if the value is no duration, is negative, or is not finite.
+    rounded. Raise DurationError if the value is no duration, is negative, or is not finite; it says ``what``
+    the duration is of, if that is given.
     """
+    if not what:
+        return _parse(value)
+    try:
+        return _parse(value)
+    except DurationError as error:
+        raise DurationError(f"{what}: {error}") from None
+
+
+def _parse(value: Duration) -> int:
     if isinstance(value, str):
         return _parse_text(value)
     if isinstance(value, timedelta):
@@ -76,13 +86,13 @@ def _why_not(text: str) -> str:
     if re.fullmatch(r"\d+(\.\d+)?", stripped, re.ASCII):
         return f'{text!r} has no unit; did you mean "{stripped}s"?'
     if stripped.startswith("-"):
-        return f"{text!r} is no duration, because it is negative"
+        return f"{text!r} is no duration, because it is negative; it must be 0 or longer"
     return f"{text!r} is no duration; {_HOW}"
 
 
 def _not_negative(ns: int, value: object) -> int:
     if ns < 0:
-        raise DurationError(f"{value!r} is no duration, because it is negative")
+        raise DurationError(f"{value!r} is no duration, because it is negative; it must be 0 or longer")
     return ns
 
 

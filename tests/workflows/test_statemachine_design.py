@@ -38,7 +38,7 @@ WRONG = {
     ),
     "a negative delay": (
         lambda: machine().add_transition("a", "b", after="-5m"),
-        "after of transition 'a -> b': '-5m' is no duration, because it is negative",
+        "after of transition 'a -> b': '-5m' is no duration, because it is negative; it must be 0 or longer",
     ),
     "a transition out of a final state": (
         lambda: machine(("end", "a", "go")).add_state("a").add_state("end", final=True).chart(),

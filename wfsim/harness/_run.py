@@ -125,7 +125,7 @@ def nemesis_of(faults: Sequence[Rule] | Callable[[], Nemesis]) -> Nemesis | None
 def bounds_of(time: Duration | None, steps: int | None, stalled_steps: int | None) -> Bounds:
     """Return the kernel's bounds with those replaced that are given."""
     given = {
-        "time_ns": None if time is None else parse_duration(time),
+        "time_ns": None if time is None else parse_duration(time, "max_time"),
         "steps": steps,
         "stalled_steps": stalled_steps,
     }

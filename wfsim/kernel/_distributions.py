@@ -12,7 +12,7 @@ from itertools import accumulate
 from math import isfinite
 from typing import TYPE_CHECKING, Protocol
 
-from wfsim.errors import DesignError, DurationError
+from wfsim.errors import DesignError
 from wfsim.units import Duration, format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -111,13 +111,13 @@ class Empirical:
         return f"empirical, {len(self.samples_ns)} samples {format_duration(low)} to {format_duration(high)}"
 
 
-def constant(duration: Duration) -> Constant:
+def constant(duration: Duration, what: str = "constant: duration") -> Constant:
     """Always `duration`.
 
     Raises:
-        DesignError: it is no duration.
+        DesignError: it is no duration; it says `what` the duration is of.
     """
-    return Constant(_duration("constant", "duration", duration))
+    return Constant(parse_duration(duration, what))
 
 
 def uniform(low: Duration, high: Duration) -> Uniform:
@@ -191,7 +191,4 @@ def _is_number(value: object) -> bool:
 
 
 def _duration(what: str, argument: str, value: Duration) -> int:
-    try:
-        return parse_duration(value)
-    except DurationError as error:
-        raise DesignError(f"{what}: {argument}: {error}") from error
+    return parse_duration(value, f"{what}: {argument}")

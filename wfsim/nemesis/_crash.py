@@ -29,7 +29,8 @@ class Crash:
 
     def __post_init__(self) -> None:
         if self.restart_after is not None:  # kept in one spelling, so that equal faults are equal
-            object.__setattr__(self, "restart_after", format_duration(parse_duration(self.restart_after)))
+            after_ns = parse_duration(self.restart_after, "restart_after of a crash")
+            object.__setattr__(self, "restart_after", format_duration(after_ns))
 
     def describe(self) -> dict[str, Any]:
         """Give the fault as plain data."""

@@ -39,7 +39,7 @@ class Delay:
     def __post_init__(self) -> None:
         by: Any = self.by
         if not callable(getattr(by, "sample_ns", None)):
-            object.__setattr__(self, "by", constant(by))  # refuses what is no duration
+            object.__setattr__(self, "by", constant(by, "delay"))  # refuses what is no duration
 
     def describe(self) -> dict[str, Any]:
         """Give the fault as plain data; lengths of time are texts."""

@@ -88,8 +88,10 @@ class Reorder(_CarriedOut):
 
     def __post_init__(self) -> None:
         _check_count("behind", self.behind, "reorder")
-        # Kept in one spelling, so that equal faults are equal.
-        object.__setattr__(self, "at_most", format_duration(parse_duration(self.at_most)))
+        at_most_ns = parse_duration(self.at_most, "at_most of reorder")
+        object.__setattr__(
+            self, "at_most", format_duration(at_most_ns)
+        )  # in one spelling: equal faults are equal
 
     @property
     def at_most_ns(self) -> int:

@@ -97,7 +97,8 @@ class Rule:
         object.__setattr__(self, "attempt", _attempts(self.attempt))
         for name in ("after", "before"):  # kept in one spelling, so that equal rules are equal
             value = getattr(self, name)
-            object.__setattr__(self, name, None if value is None else format_duration(parse_duration(value)))
+            if value is not None:
+                object.__setattr__(self, name, format_duration(parse_duration(value, f"{name} of a fault")))
         if self.window_ns[0] >= self.window_ns[1]:
             raise DesignError(f"a fault after {self.after} and before {self.before} can never strike")
 

@@ -26,6 +26,10 @@ class Rules:
     """
 
     def __init__(self, rules: Iterable[Rule] = ()) -> None:
+        if isinstance(rules, Rule):
+            raise DesignError(
+                "faults are a list of rules, also where there is only one: faults=[fail('charge')]"
+            )
         self.rules = tuple(rules)
         for rule in self.rules:
             if not isinstance(rule, Rule):

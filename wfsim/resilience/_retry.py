@@ -74,9 +74,11 @@ class Retry:
     def __post_init__(self) -> None:
         _check(self)
         put = functools.partial(object.__setattr__, self)
-        put("_delay_ns", parse_duration(self.delay))
+        put("_delay_ns", parse_duration(self.delay, "Retry: delay"))
         longest_ns = (
-            max(_MINUTE_NS, self._delay_ns) if self.max_delay is None else parse_duration(self.max_delay)
+            max(_MINUTE_NS, self._delay_ns)
+            if self.max_delay is None
+            else parse_duration(self.max_delay, "Retry: max_delay")
         )
         put("_max_ns", longest_ns)
         put("_kinds", _kinds(self.retry_on))

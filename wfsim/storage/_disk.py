@@ -79,7 +79,7 @@ class Disk:
         tears: float = 0.5,
     ) -> None:
         self.name = name
-        self._latency_s = parse_duration(latency) / NS_PER_SECOND
+        self._latency_s = parse_duration(latency, f"latency of disk {name!r}") / NS_PER_SECOND
         self._survives = _probability(survives, "survives", name)
         self._tears = _probability(tears, "tears", name)
         self._files: dict[str, _File] = {}

@@ -43,8 +43,8 @@ class SQLiteJournal:
         self, path: str | PathLike[str], *, latency: Duration = "1ms", busy_timeout: Duration = "5s"
     ) -> None:
         self.path = path
-        self._latency_s = parse_duration(latency) / NS_PER_SECOND
-        busy_s = parse_duration(busy_timeout) / NS_PER_SECOND
+        self._latency_s = parse_duration(latency, "latency of the journal") / NS_PER_SECOND
+        busy_s = parse_duration(busy_timeout, "busy_timeout of the journal") / NS_PER_SECOND
         self._lock = Lock()  # a connection serves one thread at a time; no wait of ours happens inside
         import sqlite3  # some Pythons are built without it, and need it no sooner than here
 

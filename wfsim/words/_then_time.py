@@ -104,8 +104,8 @@ class TimeWords(Demands, ABC):
         __tracebackhide__ = True
         if at_most is None and at_least is None:
             raise DesignError("then_took() needs a limit: then_took(at_most='5s')")
-        most = None if at_most is None else parse_duration(at_most)
-        least = 0 if at_least is None else parse_duration(at_least)
+        most = None if at_most is None else parse_duration(at_most, "at_most")
+        least = 0 if at_least is None else parse_duration(at_least, "at_least")
 
         def look(scene: Scene) -> Finding | None:
             took = scene.run.duration_ns - _begin_ns(scene)
@@ -143,7 +143,7 @@ class _Moment:
         at: str | datetime | None,
         between: tuple[str | datetime, str | datetime] | None = None,
     ) -> None:
-        self._after_ns = None if after is None else parse_duration(after)
+        self._after_ns = None if after is None else parse_duration(after, "after")
         dates = (at, at) if at is not None else between
         self._dates = None if dates is None else (as_date(dates[0]), as_date(dates[1]))
         self._words = f" in {after}" if after is not None else f" at {at}" if at is not None else ""

@@ -63,7 +63,7 @@ class Agent:
         for name in ("cost", "cost_per_s"):
             _check_number(getattr(self, name), math.inf, f"{name} of {part}", "a number of 0 or more")
         _check_number(self.failure_probability, 1, f"failure_probability of {part}", "a number from 0 to 1")
-        object.__setattr__(self, "_latency", as_distribution(self.latency))
+        object.__setattr__(self, "_latency", as_distribution(self.latency, f"latency of {part}"))
         if self.run is not None:
             object.__setattr__(self, "_takes", takes(self.run, f"run of {part}"))
 

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 Latency: TypeAlias = "Duration | Distribution"
 
 
-def as_distribution(latency: Latency) -> Distribution:
-    """Give the distribution; of a bare duration, the one that always gives it. Raise DurationError if neither."""
+def as_distribution(latency: Latency, what: str) -> Distribution:
+    """Give the distribution; of a bare duration, the one that always gives it.
+
+    Raise DurationError, which says ``what`` is meant, if it is neither.
+    """
     if hasattr(latency, "sample_ns"):
         return cast("Distribution", latency)
-    return constant(latency)
+    return constant(latency, what)
 
 
 def sample_s(latency: Distribution, stream: Stream) -> float:

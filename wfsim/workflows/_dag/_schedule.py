@@ -38,7 +38,7 @@ class Schedule:
 def distributions(plan: Plan, durations: Mapping[str, Latency] | Latency) -> dict[str, Distribution]:
     """Give the distribution of each task's duration. Raise DesignError if one is missing or unknown."""
     if not hasattr(durations, "keys"):
-        one = as_distribution(durations)
+        one = as_distribution(durations, "the duration of all tasks")
         return dict.fromkeys(plan.names, one)
     given: dict[str, Any] = dict(durations)  # type: ignore[arg-type]
     for name in given:
@@ -50,7 +50,7 @@ def distributions(plan: Plan, durations: Mapping[str, Latency] | Latency) -> dic
     missing = [name for name in plan.names if name not in given]
     if missing:
         raise DesignError(f"dag {plan.name!r} needs a duration for {', '.join(missing)} too")
-    return {name: as_distribution(given[name]) for name in plan.names}
+    return {name: as_distribution(given[name], f"the duration of task {name!r}") for name in plan.names}
 
 
 def _mean_s(latency: Distribution, name: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from wfsim.errors import CycleError, DesignError, DurationError
+from wfsim.errors import CycleError, DesignError
 from wfsim.units import NS_PER_SECOND, parse_duration
 from wfsim.workflows._dag._rules import TRIGGER_RULES
 from wfsim.workflows._naming import checked_name, did_you_mean
@@ -233,10 +233,7 @@ def _names(given: Any, field: str, part: str) -> tuple[str, ...]:
 
 
 def _seconds(duration: Duration, part: str) -> float:
-    try:
-        return parse_duration(duration) / NS_PER_SECOND
-    except DurationError as error:
-        raise DesignError(f"{part}: {error}") from error
+    return parse_duration(duration, part) / NS_PER_SECOND
 
 
 def _check(task: Task, part: str) -> None:

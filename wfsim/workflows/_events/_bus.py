@@ -67,8 +67,10 @@ class EventBus:
         **terms: Any,
     ) -> None:
         self.name = checked_name(name, "a bus")
-        self._latency: Any = latency if callable(getattr(latency, "sample_ns", None)) else constant(latency)  # type: ignore[arg-type]
-        self._confirm_s = parse_duration(confirm_timeout) / NS_PER_SECOND
+        self._latency: Any = latency
+        if not callable(getattr(latency, "sample_ns", None)):
+            self._latency = constant(latency, f"latency of bus {name!r}")  # type: ignore[arg-type]
+        self._confirm_s = parse_duration(confirm_timeout, f"confirm_timeout of bus {name!r}") / NS_PER_SECOND
         self._terms = Terms().but(terms)
         self._lasting: list[Subscription] = []
         self._broker: Broker | None = None
@@ -220,7 +222,7 @@ class EventBus:
                 "bus.request() waits for an answer, so it needs a loop: await it in a coroutine"
             )
         question = broker.question(event)
-        timeout_ns = parse_duration(timeout)
+        timeout_ns = parse_duration(timeout, "timeout of the request")
         try:
             await self.publish(question)
             return await within(broker.answer_to(question), timeout_ns)

@@ -65,7 +65,7 @@ class CatchUp:
         self._handler = handler
         self._wants_stored = wants_two(handler, f"the subscriber of store {store.name!r}")
         self._how = how
-        self._delay_s = parse_duration(how.redelivery_delay) / NS_PER_SECOND
+        self._delay_s = parse_duration(how.redelivery_delay, "redelivery_delay") / NS_PER_SECOND
         self.name = checked_name(how.name or name_of(handler) or "subscriber", "a subscriber")
         kept = store.checkpoint(self.name) if how.durable else None
         self.position = from_position if kept is None else kept

@@ -39,10 +39,11 @@ class Service:
         self, name: str, *, restart_after: Duration | None = None, start_after: Duration = 0
     ) -> None:
         self.name = checked_name(name, "a service")
-        self.restart_after_s = (
-            None if restart_after is None else parse_duration(restart_after) / NS_PER_SECOND
+        restart_ns = (
+            None if restart_after is None else parse_duration(restart_after, f"restart_after of {name!r}")
         )
-        self.start_after_s = parse_duration(start_after) / NS_PER_SECOND
+        self.restart_after_s = None if restart_ns is None else restart_ns / NS_PER_SECOND
+        self.start_after_s = parse_duration(start_after, f"start_after of {name!r}") / NS_PER_SECOND
         self.listens: list[tuple[str, Callable[..., Any], dict[str, Any]]] = []
 
     def on(self, topic: str, handler: Callable[..., Any], **terms: Any) -> Self:

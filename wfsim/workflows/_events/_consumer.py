@@ -53,7 +53,7 @@ class Delivery:
     async def nack(self, *, delay: Duration | None = None) -> None:
         """Give the event back: it is delivered again, after ``delay`` (the redelivery delay by default)."""
         self.is_answered = True
-        delay_ns = None if delay is None else parse_duration(delay)
+        delay_ns = None if delay is None else parse_duration(delay, "delay of nack")
         self._consumer.queue.nack(self._message, self.attempt, "it was given back", delay_ns, self._op)
 
 

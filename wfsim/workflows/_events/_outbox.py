@@ -43,7 +43,7 @@ class Outbox:
         self.name = checked_name(name, "an outbox")
         self.states: list[dict[str, Any]] = []
         self._journal = journal
-        self._retry_s = parse_duration(retry_delay) / NS_PER_SECOND
+        self._retry_s = parse_duration(retry_delay, f"retry_delay of outbox {name!r}") / NS_PER_SECOND
         self._pending: deque[Event] = deque()
         self._numbered = 0
         self._news = Gate()

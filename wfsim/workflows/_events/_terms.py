@@ -84,7 +84,7 @@ class Terms:
 
 def _positive_ns(name: str, value: Duration) -> int:
     # A whole number of nanoseconds, once read, stays what it is when other terms are replaced.
-    ns = value if isinstance(value, _Nanoseconds) else _Nanoseconds(parse_duration(value))
+    ns = value if isinstance(value, _Nanoseconds) else _Nanoseconds(parse_duration(value, name))
     if ns < 1:
         raise DesignError(f"{name} must be longer than nothing; a tenth of a second is '100ms'")
     return ns

@@ -87,8 +87,10 @@ class LockTable:
         if timeout is not None and when_locked == "fail":
             raise DesignError(f"lock table {self.name!r}: a lock that fails at once needs no timeout")
         self._check(record)
-        seconds = None if timeout is None else parse_duration(timeout) / NS_PER_SECOND
-        return Claim(self, record, when_locked, seconds)
+        if timeout is None:
+            return Claim(self, record, when_locked, None)
+        limit_ns = parse_duration(timeout, f"timeout of a lock of {self.name!r}")
+        return Claim(self, record, when_locked, limit_ns / NS_PER_SECOND)
 
     def read(self, record: str | Callable[[Context], Any]) -> Claim:
         """Give what a step's ``reads=`` wants: note which version of ``record`` this saga has read."""

@@ -80,10 +80,7 @@ def seconds(part: str, duration: Duration | None) -> float | None:
     """Give a time limit in seconds. Raise DesignError if it is none."""
     if duration is None:
         return None
-    try:
-        limit = parse_duration(duration) / NS_PER_SECOND
-    except ValueError as error:
-        raise DesignError(f"{part}: {error}") from None
+    limit = parse_duration(duration, part) / NS_PER_SECOND
     if not limit:
         raise DesignError(f"{part} is zero, so nothing could ever succeed; leave it out for no limit")
     return limit

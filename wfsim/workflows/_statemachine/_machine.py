@@ -371,7 +371,7 @@ class StateMachine:
 
     def advance(self, duration: Duration) -> Awaitable[None]:
         """Let time pass, so that timers come due: awaitable inside a loop, blocking outside, as ``trigger``."""
-        seconds = parse_duration(duration) / NS_PER_SECOND
+        seconds = parse_duration(duration, "advance") / NS_PER_SECOND
         if _inside_loop():
             return sleep(seconds)
         return self._block(sleep, seconds)  # type: ignore[no-any-return]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from wfsim.errors import DesignError, DurationError
+from wfsim.errors import DesignError
 from wfsim.units import Duration, format_duration, parse_duration
 from wfsim.workflows._naming import checked_name, did_you_mean, name_of
 from wfsim.workflows._policy import Policy, check_policy
@@ -135,10 +135,7 @@ def delay_ns(after: Duration | None, part: str) -> int | None:
     """Read the time after which a transition is taken. Raise DesignError if it is none."""
     if after is None:
         return None
-    try:
-        return parse_duration(after)
-    except DurationError as error:
-        raise DesignError(f"after of {part}: {error}") from None
+    return parse_duration(after, f"after of {part}")
 
 
 def check_history(history: object, name: str, parent: str | None) -> None:

@@ -391,7 +391,9 @@ class Session:
         """Send an event when the step at hand is done, or a while after."""
         self._sends += 1
         name = name or f"send.{self.event_number}.{self._sends}"
-        self.outbox.append(Timer(name, wall_ns() + parse_duration(after), event, payload, None))
+        self.outbox.append(
+            Timer(name, wall_ns() + parse_duration(after, f"after of {event!r}"), event, payload, None)
+        )
         return name
 
     def cancel_sent(self, name: str) -> None:
