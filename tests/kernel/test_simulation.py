@@ -595,3 +595,15 @@ def test_a_task_that_swallows_every_error_cannot_outlive_the_run() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout == "max_steps\n"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="until then asyncio takes generators for coroutines")
+def test_a_task_of_a_bare_sleep_is_answered_with_what_to_write():
+    """On a plain loop asyncio would refuse it too, so a simulation must not let it pass."""
+
+    async def main():
+        asyncio.create_task(sleep(1))
+
+    error = run(main).error
+    assert isinstance(error, TypeError)
+    assert str(error).endswith("make a task of asyncio.sleep(...) instead")

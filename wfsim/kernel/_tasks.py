@@ -55,7 +55,7 @@ def sleep(seconds: float) -> Generator[Any, None, None]:
 
     The wait is offered to whoever drives the task. The simulation takes a float; asyncio's own tasks refuse
     it with an error, and then get asyncio's sleep. Asking first which loop runs would cost every wait more
-    than this costs the waits of production.
+    than this costs the waits of production. Await it; a task is made of `asyncio.sleep`.
     """
     seconds *= 1.0
     try:
@@ -66,6 +66,11 @@ def sleep(seconds: float) -> Generator[Any, None, None]:
     else:
         return
     yield from _stock_sleep(seconds).__await__()
+
+
+def _is_own_wait(given: object) -> bool:
+    """Whether it is what `sleep` returned: to be awaited, but since Python 3.12 no coroutine to asyncio."""
+    return isinstance(given, types.GeneratorType) and given.gi_code is sleep.__code__
 
 
 @types.coroutine
@@ -424,8 +429,8 @@ class Task(Driven, asyncio.Task):  # type: ignore[type-arg]
             del self._source_traceback[-1]
         if not coroutines.iscoroutine(coro):
             self._log_destroy_pending = False
-            msg = f"a coroutine was expected, got {coro!r}"
-            raise TypeError(msg)
+            hint = "; make a task of asyncio.sleep(...) instead" if _is_own_wait(coro) else ""
+            raise TypeError(f"a coroutine was expected, got {coro!r}{hint}")
         self._begin(coro, copy_context() if context is None else context)
         if name is not None:
             self._name = str(name)
