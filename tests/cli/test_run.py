@@ -222,3 +222,20 @@ def test_check_reads_and_runs_nothing(capsys, monkeypatch) -> None:
     assert f"{GOOD}: ok" in out
     assert err.startswith(f"{BAD}:12:1: ")
     assert err.rstrip().endswith("nowhere: no such file or directory")
+
+
+def test_check_warns_of_what_is_legal_and_hardly_meant(folder, capsys) -> None:
+    """A state that nothing leads to is told with its place; the file is good all the same."""
+    lines = [
+        "design:",
+        "  machine: door",
+        "  states: [closed, {name: open, final: true}, ajar]",
+        "  transitions:",
+    ]
+    (folder / "door.yaml").write_text(
+        "\n".join([*lines, "    - {source: closed, target: open, trigger: push}\n"])
+    )
+    assert main(["check", "door.yaml"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "door.yaml: ok (door)\n"
+    assert err.startswith("door.yaml:3:47: design.states[2]: warning: state 'ajar' can never be reached")

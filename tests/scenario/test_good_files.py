@@ -10,7 +10,7 @@ import pytest
 from wfsim import scenario
 from wfsim.harness import DesignTarget, Factory, FunctionTarget, run, run_all
 from wfsim.history import describe_error
-from wfsim.kernel import Bounds, constant, exponential, lognormal, uniform
+from wfsim.kernel import Bounds, Simulation, constant, exponential, lognormal, uniform
 from wfsim.nemesis import Crash, Delay, Fail, Hang, LoseReply, Rule
 from wfsim.scenario import load, load_text
 
@@ -223,7 +223,7 @@ def test_the_input_is_filled_in_for_each_instance():
     experiment = load_text(
         f"{SAGA}workload: {{instances: 2, arrivals: 1s, input: {{order: 'o-{{i}}', lines: ['{{i}}', 3]}}}}\n"
     )
-    assert experiment.workload.arguments(2) == ({"order": "o-2", "lines": ["2", 3]},)
+    assert experiment.workload.arguments(2, Simulation().stream) == ({"order": "o-2", "lines": ["2", 3]},)
     assert experiment.workload.arrivals == constant("1s")
 
 

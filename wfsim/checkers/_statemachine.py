@@ -184,6 +184,7 @@ def no_event_dropped(history: History, *, event: str | None = None, design: str 
         answered = {op.cause for op in made}
         dropped = {op.cause: op for op in life.of("drop")}
         again = [op for op in made if op.cause in {one.index for one in life.of("resume")}]
+        repeats = [op for op in life.of("trigger") if op.data.get("again")]
         for op in life.of("trigger"):
             if event is not None and op.name != event:
                 continue
@@ -192,7 +193,9 @@ def no_event_dropped(history: History, *, event: str | None = None, design: str 
             if drop is not None:
                 where = listed(drop.data.get("in", ()))
                 findings.breach(f"{life.title} was in {where}, where nothing answers {op.name!r}", drop.index)
-            elif op.index not in answered and not _answered_later(op, again, history):
+            elif op.index not in answered and not (
+                _answered_later(op, again, history) or _came_again(op, repeats)
+            ):
                 _judge_lost(history, life, op, findings)
     return findings.verdict("event", "answered", "no event was handed to a state machine")
 
@@ -205,6 +208,14 @@ def _answered_later(trigger: Op, again: list[Op], history: History) -> bool:
         return bool(failed)  # its action failed, and the machine answered that
     again.remove(step)
     return True
+
+
+def _came_again(trigger: Op, repeats: list[Op]) -> bool:
+    """Tell whether who had sent an event sent it once more after a crash; that one is judged for itself."""
+    repeat = next((op for op in repeats if op.name == trigger.name and op.index > trigger.index), None)
+    if repeat is not None:
+        repeats.remove(repeat)
+    return repeat is not None
 
 
 def _judge_lost(history: History, life: Life, trigger: Op, findings: Findings) -> None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from wfsim.cli._files import scenario_files
 from wfsim.errors import ScenarioError
-from wfsim.scenario import load
+from wfsim.scenario import look_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
 def check(paths: Iterable[str]) -> int:
-    """Say for each file whether it is a good scenario. Return 2 if one is not."""
+    """Say for each file whether it is a good scenario. Return 2 if one is not; what is only unlikely is told."""
     code = 0
     for path in paths:
         try:
@@ -30,9 +30,11 @@ def check(paths: Iterable[str]) -> int:
 
 def _check_one(file: str) -> int:
     try:
-        experiment = load(file)
+        experiment, remarks = look_over(file)
     except ScenarioError as error:
         print(error, file=sys.stderr)
         return 2
+    for remark in remarks:
+        print(remark, file=sys.stderr)
     print(f"{file}: ok ({experiment.name})")
     return 0

@@ -230,7 +230,7 @@ class _Stage:
                 await sleep(gap_ns / NS_PER_SECOND)
             name = f"{design}-{number}"
             instance = simulation.recorder.invoke(INSTANCE, design, name, name, attempt=0)
-            process = start_process(name, self._drive, system, *workload.arguments(number))
+            process = start_process(name, self._drive, system, *workload.arguments(number, simulation.stream))
             yield asyncio.create_task(self._ended(process, instance), name=f"end of {name}")
 
     async def _drive(self, system: Any, *args: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The ``design`` section: a Python reference, a factory, a plugin's target, or a saga or DAG in the file."""
+"""The ``design`` section: a Python reference, a factory, a plugin's target, or a design in the file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import Field
 from wfsim.errors import DesignError
 from wfsim.harness import Description, Factory, Target, target_of
 from wfsim.scenario._dag_part import DagPart, read_dag
+from wfsim.scenario._machine_part import MachinePart, read_machine
 from wfsim.scenario._plugins import plugins
 from wfsim.scenario._problems import Problems, Wrong, Wrongs, nearest, unknown
 from wfsim.scenario._reference import load_reference
@@ -22,12 +23,17 @@ from wfsim.scenario._validate import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path as FilePath
 
     from wfsim.scenario._yaml import Path
 
-_FORMS = ("saga", "dag", "factory", "target")
+_INLINE: dict[str, tuple[type[Part], Callable[[Any], Target]]] = {
+    "saga": (SagaPart, read_saga),
+    "dag": (DagPart, read_dag),
+    "machine": (MachinePart, read_machine),
+}
+_FORMS = (*_INLINE, "factory", "target")
 
 
 class FactoryPart(Part):
@@ -51,10 +57,9 @@ def read_design(value: Any, path: Path, problems: Problems, folder: FilePath) ->
             return _target_named(load_reference(value, folder))
         form = _form_of(value)
         _check_unique(value, path, problems)
-        if form == "saga":
-            return read_saga(validate(SagaPart, value, folder))
-        if form == "dag":
-            return read_dag(validate(DagPart, value, folder))
+        if form in _INLINE:
+            part, read = _INLINE[form]
+            return read(validate(part, value, folder))
         if form == "factory":
             return _read_factory(validate(FactoryPart, value, folder), folder)
         return _read_target(validate(TargetPart, value, folder))
@@ -103,15 +108,20 @@ def _target_named(found: Any) -> Target:
 
 def _check_unique(value: dict[str, Any], path: Path, problems: Problems) -> None:
     """Refuse names that are there twice, whatever else is wrong with the parts that bear them."""
-    for what in ("steps", "tasks"):
+    for what in ("steps", "tasks", "states"):
         parts = value.get(what)
-        names = (
-            [part.get("name") for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-        )
+        names = [_name_of(part) for part in parts] if isinstance(parts, list) else []
         for number, name in enumerate(names):
             if name is not None and names.index(name) < number:
                 problem = f"the name {name!r} is taken by {what}[{names.index(name)}]"
                 problems.add((*path, what, number, "name"), Wrong(problem))
+
+
+def _name_of(part: Any) -> Any:
+    """Return the name of a step, task or state; a plain state is no more than its name."""
+    if isinstance(part, str):
+        return part
+    return part.get("name") if isinstance(part, dict) else None
 
 
 def _read_factory(part: FactoryPart, folder: FilePath) -> Target:

@@ -45,7 +45,11 @@ _MADE_BY_OPTIONS: dict[str, Any] = {
     "partition": Partition,
 }
 _KINDS = ("fail", "delay", *_MADE_BY_OPTIONS)
-_ON = {"saga": ("forward", "compensate"), "dag": ("task",)}
+_ON = {
+    "saga": ("forward", "compensate"),
+    "dag": ("task",),
+    "machine": ("action", "guard", "enter", "exit", "timer", "persist"),
+}
 _ALSO_ON = (
     *("started", "begun", "done", "failed", "completed"),
     *("turned", "compensating", "compensated", "stuck", "undone", "disk"),

@@ -1,4 +1,4 @@
-"""Designs described in the file itself: a saga or a DAG whose steps are calls of simulated services.
+"""Designs described in the file itself: a saga, a DAG or a state machine that calls simulated services.
 
 A service answers after its latency. It finishes its work even if the caller has stopped waiting, as a real
 one does: a call that timed out may still take effect. An idempotent service does the work of one key once.
@@ -9,21 +9,25 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from wfsim.errors import DesignError
 from wfsim.harness import Description
 from wfsim.kernel import Distribution, current, effect, sleep
 from wfsim.units import NS_PER_SECOND
-from wfsim.workflows import DAGWorkflow, Policy, Saga
+from wfsim.workflows import DAGWorkflow, Policy, Saga, StateMachine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wfsim.scenario._inline_dag import DagSpec
+    from wfsim.scenario._inline_machine import MachineSpec
     from wfsim.scenario._inline_saga import SagaSpec
+    from wfsim.workflows import At
 
-_KEY: ContextVar[str] = ContextVar("wfsim_scenario_key")
+Inline: TypeAlias = "Saga | DAGWorkflow | StateMachine"
+
+KEY: ContextVar[str] = ContextVar("wfsim_scenario_key")
 """What the running instance is about: the key that its effects carry."""
 
 
@@ -44,19 +48,24 @@ class ServiceSpec:
 class InlineTarget:
     """Runs a design that a file describes; each run gets services of its own."""
 
-    spec: SagaSpec | DagSpec
+    spec: SagaSpec | DagSpec | MachineSpec
 
     def describe(self) -> Description:
         """Return what the file says."""
         return Description(self.spec.name, self.spec.kind, self.spec.names())
 
-    async def start(self) -> Saga | DAGWorkflow:
+    async def start(self) -> Inline:
         """Build the design of this run."""
         return self.spec.make()
 
-    async def drive(self, system: Saga | DAGWorkflow, key: object = "") -> Any:
-        """Run one instance; ``key`` is what its effects are about, such as an order's number."""
-        _KEY.set(str(key))
+    async def drive(self, system: Inline, key: object = "", *script: At) -> Any:
+        """Run one instance; ``key`` is what its effects are about, such as an order's number.
+
+        A ``script`` is for a state machine: the events that it gets.
+        """
+        KEY.set(str(key))
+        if isinstance(system, StateMachine):
+            return await system.run(str(key), *script)
         return await (system.run(key=key) if isinstance(system, Saga) else system.run())
 
 
@@ -69,11 +78,16 @@ class Service:
     undoes: Service | None = None
     done: dict[str, None] = field(default_factory=dict)
 
-    async def call(self) -> str:
-        """Answer one call. With ``outlives_caller`` the work goes on when the caller is cancelled."""
+    async def call(self, once: str | None = None) -> str:
+        """Answer one call. With ``outlives_caller`` the work goes on when the caller is cancelled.
+
+        ``once`` is what an idempotent service knows the call by, if that is not what its effect is about.
+        """
+        key = KEY.get()
+        known_by = key if once is None else once
         if not self.spec.outlives_caller:
-            return await self._serve(_KEY.get())
-        work = asyncio.create_task(self._serve(_KEY.get()), name=f"{self.spec.name} service")
+            return await self._serve(key, known_by)
+        work = asyncio.create_task(self._serve(key, known_by), name=f"{self.spec.name} service")
         work.add_done_callback(_note_error)
         return await asyncio.shield(work)
 
@@ -81,7 +95,7 @@ class Service:
         """Answer one call whose arguments, the results of other tasks, make no difference."""
         return await self.call()
 
-    async def _serve(self, key: str) -> str:
+    async def _serve(self, key: str, known_by: str) -> str:
         simulation = current()
         if simulation is None:
             raise DesignError(f"{self.design} is described in a scenario file and runs in a simulation only")
@@ -89,8 +103,8 @@ class Service:
         await sleep(self.spec.latency.sample_ns(stream) / NS_PER_SECOND)
         if self.spec.failure_probability and stream.random() < self.spec.failure_probability:
             raise self.spec.error(f"{self.spec.name} failed")
-        if self.spec.effect is not None and not (self.spec.idempotent and self._knows(key)):
-            self.done[key] = None
+        if self.spec.effect is not None and not (self.spec.idempotent and self._knows(known_by)):
+            self.done[known_by] = None
             effect(self.spec.effect, key)
         return f"{self.spec.name} done"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,16 +12,24 @@ from wfsim.errors import ScenarioError
 from wfsim.harness import Description, Experiment, Workload
 from wfsim.kernel import Bounds
 from wfsim.scenario._design import describe, read_design
+from wfsim.scenario._events_part import EventsField, machine_of, read_script
 from wfsim.scenario._expect import read_expectations
 from wfsim.scenario._faults import read_faults
 from wfsim.scenario._inline import InlineTarget
-from wfsim.scenario._problems import Problems, ScenarioErrors, Wrong, nearest, unknown
+from wfsim.scenario._inline_machine import MachineSpec
+from wfsim.scenario._problems import Problems, ScenarioErrors, Wrong, field_of, nearest, unknown
+from wfsim.scenario._saga_part import in_yaml
+from wfsim.scenario._template import Template
 from wfsim.scenario._validate import DistributionField, DurationNs, Part, shown, validate
 from wfsim.scenario._values import read_duration_ns
 from wfsim.scenario._yaml import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from wfsim.harness import Target
+    from wfsim.scenario._yaml import Path
+    from wfsim.workflows import Problem
 
 _SEEDS_MAX = 1_000_000
 _SECTIONS = (
@@ -46,6 +53,7 @@ class WorkloadPart(Part):
     instances: Annotated[int, Field(ge=1)] = 1
     arrivals: DistributionField | None = None
     input: Any = None
+    events: EventsField = None
 
 
 class BoundsPart(Part):
@@ -56,23 +64,26 @@ class BoundsPart(Part):
     stalled_steps: Annotated[int, Field(ge=1)] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
-    """Makes the input of instance ``i``: ``{i}`` in its texts becomes the number."""
-
-    value: Any
-
-    def __call__(self, instance: int) -> Any:
-        """Return the input of one instance."""
-        return _filled(self.value, str(instance))
-
-
 def load(path: str | FilePath) -> Experiment:
     """Read a scenario file. Raises ScenarioErrors, which lists everything that is wrong with it."""
+    return load_text(_text_of(path), file=str(path), folder=FilePath(path).parent)
+
+
+def look_over(path: str | FilePath) -> tuple[Experiment, tuple[ScenarioError, ...]]:
+    """Read a scenario file as ``load`` does, and look for what is legal and most likely a mistake all the same.
+
+    Return the experiment and the mistakes, each with its place: states of a machine that cannot be reached,
+    transitions that hide each other. Nothing is run.
+    """
+    reader, experiment = _read(_text_of(path), str(path), FilePath(path).parent)
+    return experiment, reader.remarks()
+
+
+def _text_of(path: str | FilePath) -> str:
     file = FilePath(path)
     shown_as = str(path)
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        return file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = file.read_bytes()[: error.start].count(b"\n") + 1
         raise _alone(
@@ -84,11 +95,14 @@ def load(path: str | FilePath) -> Experiment:
         raise _alone("this is a folder; name a scenario file in it", shown_as) from error
     except OSError as error:
         raise _alone(f"cannot be read: {error.strerror}", shown_as) from error
-    return load_text(text, file=shown_as, folder=file.parent)
 
 
 def load_text(text: str, *, file: str = "scenario.yaml", folder: str | FilePath = ".") -> Experiment:
     """Read the text of a scenario file. ``folder`` is where its Python references start from."""
+    return _read(text, file, FilePath(folder))[1]
+
+
+def _read(text: str, file: str, folder: FilePath) -> tuple[_Reader, Experiment]:
     document = parse(text.replace("\t", " ") if file.endswith(".json") else text)
     problems = Problems(file, document)
     data = document.data
@@ -97,10 +111,11 @@ def load_text(text: str, *, file: str = "scenario.yaml", folder: str | FilePath 
         problems.add((), Wrong(f"the file {what}; a scenario has at least a design", allowed=_SECTIONS))
     if not isinstance(data, dict):
         raise problems.all()
-    experiment = _Reader(data, problems, file, FilePath(folder)).read()
+    reader = _Reader(data, problems, file, folder)
+    experiment = reader.read()
     if problems.errors:
         raise problems.all()
-    return experiment
+    return reader, experiment
 
 
 def _alone(problem: str, file: str, line: int = 0) -> ScenarioErrors:
@@ -135,7 +150,7 @@ class _Reader:
         return Experiment(
             name=name,
             design=target,
-            workload=self._workload(known),
+            workload=self._workload(known, target if described else None),
             faults=read_faults(self.data.get("faults"), ("faults",), self.problems, self.folder, known),
             expectations=read_expectations(self.data.get("expect"), ("expect",), self.problems),
             seeds=self._value("seeds", read_seeds, (0,)),
@@ -169,13 +184,31 @@ class _Reader:
             return default
         return value or default
 
-    def _workload(self, inline: Description | None) -> Workload:
+    def _workload(self, inline: Description | None, target: Target | None) -> Workload:
         """Return the workload; the instances of a design of the file have a key even if none is written."""
-        part = WorkloadPart()
+        part, script = WorkloadPart(), None
         with self.problems.at(("workload",)):
             part = validate(WorkloadPart, {} if self.data.get("workload") is None else self.data["workload"])
+        with self.problems.at(("workload", "events")):
+            script = None if part.events is None else read_script(part.events, target)
         value = f"{inline.name}-{{i}}" if inline and part.input is None else part.input
-        return Workload(part.instances, part.arrivals, None if value is None else Template(value))
+        inputs = None if value is None else Template(value)
+        return Workload(part.instances, part.arrivals, inputs, script)
+
+    def remarks(self) -> tuple[ScenarioError, ...]:
+        """Return what is most likely a mistake in a design that fits together."""
+        target = read_design(self.data["design"], ("design",), self.problems, self.folder)
+        found: list[tuple[Path, Problem]] = []
+        if isinstance(target, InlineTarget):
+            found += target.spec.remarks() if isinstance(target.spec, MachineSpec) else ()
+        elif target is not None and (machine := machine_of(target)) is not None:
+            found += [((), problem) for problem in machine.check()]
+        told = [self._remark(("design", *path), problem) for path, problem in found]
+        return tuple(sorted(told, key=lambda error: (error.line, error.column)))
+
+    def _remark(self, path: Path, problem: Problem) -> ScenarioError:
+        place = self.problems.document.place(path)
+        return ScenarioError(f"warning: {in_yaml(problem)}", self.file, *place, field_of(path))
 
 
 def read_seeds(value: Any) -> tuple[int, ...]:
@@ -213,14 +246,4 @@ def read_start(value: Any) -> str:
         raise Wrong(
             f"expected a date such as 2030-01-01 or 2030-01-01T09:00:00+00:00, got {shown(value)}"
         ) from error
-    return value
-
-
-def _filled(value: Any, number: str) -> Any:
-    if isinstance(value, str):
-        return value.replace("{i}", number)
-    if isinstance(value, dict):
-        return {key: _filled(inner, number) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_filled(inner, number) for inner in value]
     return value

@@ -30,7 +30,7 @@ def _compensation(value: Any) -> Any:
     return {"effect": value} if isinstance(value, str) else value
 
 
-def _journal(value: Any) -> Any:
+def read_journal(value: Any) -> Any:
     """Read ``journal: true`` as a journal like any other."""
     return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
@@ -85,7 +85,7 @@ class SagaPart(Part):
     steps: Annotated[list[StepPart], Field(min_length=1)]
     recovery: Literal["backward", "forward"] = "backward"
     timeout: DurationNs | None = None
-    journal: Annotated[JournalPart | None, BeforeValidator(_journal)] = None
+    journal: Annotated[JournalPart | None, BeforeValidator(read_journal)] = None
 
     def spec(self) -> SagaSpec:
         """Return the saga."""
@@ -103,7 +103,7 @@ def read_saga(part: SagaPart) -> Target:
     try:
         saga = spec.begin()
     except DesignError as error:
-        raise Wrong(_in_yaml(error)) from error
+        raise Wrong(in_yaml(error)) from error
     _try(spec, saga, spec.steps, ("steps",))
     return InlineTarget(spec)
 
@@ -138,10 +138,10 @@ def _try(spec: SagaSpec, saga: Saga, steps: Sequence[StepSpec], path: Path) -> N
         try:
             spec.add(saga, step)
         except DesignError as error:
-            raise Wrong(_in_yaml(error), at=(*path, number)) from error
+            raise Wrong(in_yaml(error), at=(*path, number)) from error
 
 
-def _in_yaml(error: DesignError) -> str:
-    """Say in the words of a file what the error says in those of Python."""
+def in_yaml(error: object) -> str:
+    """Say in the words of a file what an error or a remark says in those of Python."""
     text = str(error).replace("=True", ": true").replace("=...", ": ...").replace("='forward'", ": forward")
     return text.replace("depends_on=[]", "depends_on: []")

@@ -44,6 +44,7 @@ from wfsim.workflows._events import (
 from wfsim.workflows._policy import Policy
 from wfsim.workflows._saga import ChoreographedSaga, Context, LockTable, Saga, Step
 from wfsim.workflows._statemachine import (
+    At,
     Coverage,
     MachineContext,
     Path,
@@ -52,6 +53,7 @@ from wfsim.workflows._statemachine import (
     State,
     StateMachine,
     Transition,
+    Work,
     shortest_paths,
     simple_paths,
     transition_coverage,
@@ -61,6 +63,7 @@ from wfsim.workflows._statemachine import (
 __all__ = [
     "TRIGGER_RULES",
     "Agent",
+    "At",
     "CatchUp",
     "ChoreographedSaga",
     "Choreography",
@@ -96,6 +99,7 @@ __all__ = [
     "Task",
     "Transition",
     "TriggerRule",
+    "Work",
     "shortest_paths",
     "simple_paths",
     "topic_matches",

@@ -6,11 +6,13 @@ from wfsim.workflows._statemachine._checks import Problem
 from wfsim.workflows._statemachine._context import MachineContext
 from wfsim.workflows._statemachine._coverage import Coverage, transition_coverage
 from wfsim.workflows._statemachine._machine import StateMachine
-from wfsim.workflows._statemachine._parts import State, Transition
+from wfsim.workflows._statemachine._parts import State, Transition, Work
 from wfsim.workflows._statemachine._paths import Path, shortest_paths, simple_paths, transition_tour
+from wfsim.workflows._statemachine._script import At
 from wfsim.workflows._statemachine._session import Session
 
 __all__ = [
+    "At",
     "Coverage",
     "MachineContext",
     "Path",
@@ -19,6 +21,7 @@ __all__ = [
     "State",
     "StateMachine",
     "Transition",
+    "Work",
     "shortest_paths",
     "simple_paths",
     "transition_coverage",

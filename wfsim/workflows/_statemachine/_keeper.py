@@ -125,6 +125,7 @@ class Keeper:
                 "internal": _queue(session.internal),
                 "external": _queue(session.external) + _queue(plan.sent),
                 "heard": session.heard,
+                "began_ns": session.began_ns,
             },
         )
         self._done.clear()
@@ -201,6 +202,7 @@ def restore(session: Session, past: Past) -> list[Timer]:
     assert step is not None  # noqa: S101 - the caller saw that there is one
     session.event_number, session.step_number = past.at
     session.heard = past.heard
+    session.began_ns = step.get("began_ns")
     session.active = [_node(chart, name) for name in step["states"]]
     session.past = {name: [_node(chart, one) for one in nodes] for name, nodes in step["past"].items()}
     session.data.clear()

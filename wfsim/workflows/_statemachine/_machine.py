@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from copy import deepcopy
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from wfsim.errors import DesignError
 from wfsim.history import Plain
@@ -30,6 +29,7 @@ from wfsim.workflows._statemachine._parts import (
     names,
     plain_output,
 )
+from wfsim.workflows._statemachine._script import Happening, check_script, play
 from wfsim.workflows._statemachine._session import Session
 
 if TYPE_CHECKING:
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from wfsim.kernel import Nemesis
     from wfsim.workflows._policy import Policy
     from wfsim.workflows._statemachine._checks import Problem
-
-Happening: TypeAlias = "str | tuple[str, Any] | timedelta"
-"""One thing that happens to a machine: an event, an event with what comes with it, or time that passes."""
 
 _UNHANDLED: Final = ("ignore", "raise")
 _ERRORS: Final = ("stay", "continue")
@@ -334,19 +331,22 @@ class StateMachine:
         """Live once from start to end, and give the state in which that is.
 
         ``given`` is the input. The ``script`` says what happens: events (``"pay"``, or ``("pay", 20)`` with
-        what comes with it) and times that pass (``timedelta(minutes=5)``). After it the run goes on until the
-        machine is in a final state; a machine without one ends when nothing is going on in it any more.
+        what comes with it) and times that pass (``timedelta(minutes=5)``), each when the one before is dealt
+        with; or each event with the time since the start at which it comes (:class:`At`). After it the run
+        goes on until the machine is in a final state; a machine without one ends when nothing is going on in
+        it any more.
 
         With a journal the run goes on where an earlier one under that key stood, and the script where it
         stood; ``key`` is ``given`` if that is a text.
         """
         if self.journal is not None and key is None and isinstance(given, str):
             key = given
+        check_script(script)
         session = self.session(given, key=key)
         with span("machine", self.name, self.name, data=self.described(session)) as whole:
             session.born = whole.index
             await session.start()
-            await _play(session, script)
+            await play(session, script)
             await session.wait(until_done=any(state.final and not state.parent for state in self.states))
             whole.data = {"state": session.state}
             return session.state
@@ -426,34 +426,16 @@ class StateMachine:
 
         return check(self)
 
+    def answers(self, event: str) -> bool:
+        """Tell whether any state of the machine has an answer to an event, whatever its guards would say."""
+        chart = self.chart()
+        return any(chart.candidates(node, event) for node in chart.nodes.values() if node.is_leaf)
+
     def to_mermaid(self) -> str:
         """Draw the machine: the text of a Mermaid ``stateDiagram-v2``."""
         from wfsim.workflows._statemachine._mermaid import to_mermaid
 
         return to_mermaid(self)
-
-
-async def _play(session: Session, script: Sequence[Happening]) -> None:
-    """Let a script happen, without what had happened before a crash."""
-    for happening in _rest(script, session.heard):
-        if session.done:
-            return
-        if isinstance(happening, timedelta):
-            await sleep(happening.total_seconds())
-        else:
-            event, payload = happening if isinstance(happening, tuple) else (happening, None)
-            await session.hear(event, payload)
-
-
-def _rest(script: Sequence[Happening], heard: int) -> Sequence[Happening]:
-    """Give what of a script is still to happen, when so many of its events have been heard.
-
-    Time that was to pass after the last event has begun to pass before the crash; nobody waits for it again.
-    """
-    events = [place for place, one in enumerate(script) if not isinstance(one, timedelta)]
-    if not heard:
-        return script
-    return script[events[heard - 1] + 1 :] if heard < len(events) else ()
 
 
 def _inside_loop() -> bool:

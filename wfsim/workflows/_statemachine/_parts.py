@@ -12,8 +12,23 @@ from wfsim.workflows._naming import checked_name, did_you_mean, name_of
 from wfsim.workflows._policy import Policy, check_policy
 from wfsim.workflows._signature import takes
 
-Function: TypeAlias = Callable[..., Any]
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A function that a machine calls, with a ``name`` and a policy (``retry``) of its own.
+
+    It may stand wherever a function may: ``add_state("paid", on_entry=Work(ship, retry=Retry(3)))``. A guard may
+    have a name, but no policy: it is asked, and asked again with the next event.
+    """
+
+    fn: Callable[..., Any]
+    name: str | None = None
+    retry: Policy | None = None
+
+
+Function: TypeAlias = "Callable[..., Any] | Work"
 Functions: TypeAlias = "Function | Sequence[Function] | None"
+CallKind: TypeAlias = Literal["guard", "action", "enter", "exit", "output"]
 HistoryKind: TypeAlias = Literal["shallow", "deep"]
 
 ANY: Final = "*"
@@ -24,9 +39,9 @@ _HISTORIES: Final = ("shallow", "deep")
 class Call:
     """One function of the user's that a machine calls: a guard, an action, an entry or an exit hook."""
 
-    kind: Literal["guard", "action", "enter", "exit", "output"]
+    kind: CallKind
     name: str
-    fn: Function
+    fn: Callable[..., Any]
     takes_context: bool
     retry: Policy | None
     where: str
@@ -90,7 +105,7 @@ def label(source: str, targets: Sequence[str]) -> str:
 
 
 def calls(
-    kind: Literal["guard", "action", "enter", "exit", "output"],
+    kind: CallKind,
     given: Functions,
     where: str,
     retry: Policy | None = None,
@@ -98,13 +113,24 @@ def calls(
     """Read one function, a list of them, or none. Raise DesignError if one cannot be called."""
     if given is None:
         return ()
-    functions = list(given) if isinstance(given, list | tuple) else [given]
     part = f"{_KIND_WORDS[kind]} of {where!r}"
     check_policy(retry, f"retry of {where!r}")
-    return tuple(
-        Call(kind, name_of(fn) or f"{kind} {where}", fn, _takes_context(fn, part), retry, where)  # type: ignore[arg-type]
-        for fn in functions
-    )
+    several = given if isinstance(given, list | tuple) else (given,)
+    return tuple(_call(kind, one, where, part, retry) for one in several)
+
+
+def _call(kind: CallKind, given: Function, where: str, part: str, retry: Policy | None) -> Call:
+    work = given if isinstance(given, Work) else Work(given)
+    if work.name is not None:
+        checked_name(work.name, part)
+    if work.retry is not None:
+        check_policy(work.retry, f"retry of {part}")
+        if kind in {"guard", "output"}:
+            raise DesignError(
+                f"{part} has retry=, which nobody would follow; only actions and hooks have one"
+            )
+    name = work.name or name_of(work.fn) or f"{kind} {where}"
+    return Call(kind, name, work.fn, _takes_context(work.fn, part), work.retry or retry, where)
 
 
 _KIND_WORDS: Final = {

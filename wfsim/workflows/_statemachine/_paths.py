@@ -21,7 +21,8 @@ from wfsim.units import NS_PER_SECOND
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from wfsim.workflows._statemachine._machine import Happening, StateMachine
+    from wfsim.workflows._statemachine._machine import StateMachine
+    from wfsim.workflows._statemachine._script import InTurn
     from wfsim.workflows._statemachine._session import Session
 
     Machine: TypeAlias = StateMachine | Callable[[], StateMachine]
@@ -38,7 +39,7 @@ class Path:
     ``states`` the active atomic states at its end, ``data`` the machine's data there.
     """
 
-    script: tuple[Happening, ...]
+    script: tuple[InTurn, ...]
     taken: tuple[str, ...]
     states: tuple[str, ...]
     data: dict[str, Any]
@@ -58,7 +59,7 @@ class _Found:
 
 
 def shortest_paths(
-    machine: Machine, *, events: Iterable[Happening] | None = None, limit: int = SITUATIONS_MAX
+    machine: Machine, *, events: Iterable[InTurn] | None = None, limit: int = SITUATIONS_MAX
 ) -> tuple[Path, ...]:
     """Find a shortest way to each situation: each set of active states with each state of the data.
 
@@ -71,7 +72,7 @@ def shortest_paths(
 
 
 def simple_paths(
-    machine: Machine, *, events: Iterable[Happening] | None = None, limit: int = SITUATIONS_MAX
+    machine: Machine, *, events: Iterable[InTurn] | None = None, limit: int = SITUATIONS_MAX
 ) -> tuple[Path, ...]:
     """Find every way that comes to no situation twice. There may be very many; ``limit`` bounds them."""
     make, alphabet = _maker(machine), _alphabet(machine, events)
@@ -91,7 +92,7 @@ def simple_paths(
 
 
 def transition_tour(
-    machine: Machine, *, events: Iterable[Happening] | None = None, limit: int = SITUATIONS_MAX
+    machine: Machine, *, events: Iterable[InTurn] | None = None, limit: int = SITUATIONS_MAX
 ) -> tuple[Path, ...]:
     """Find a few ways that together take every transition that can be taken.
 
@@ -110,7 +111,7 @@ def transition_tour(
 
 
 def _tour(
-    make: Callable[[], StateMachine], alphabet: tuple[Happening, ...], taken: dict[str, None], limit: int
+    make: Callable[[], StateMachine], alphabet: tuple[InTurn, ...], taken: dict[str, None], limit: int
 ) -> Path | None:
     """Go as far as there is something new, from the start; None if there is nothing new at all."""
     here = _play(make, ())
@@ -124,7 +125,7 @@ def _tour(
 
 def _nearest(
     make: Callable[[], StateMachine],
-    alphabet: tuple[Happening, ...],
+    alphabet: tuple[InTurn, ...],
     start: _Found,
     taken: dict[str, None],
     limit: int,
@@ -145,7 +146,7 @@ def _nearest(
     return None
 
 
-def _explore(machine: Machine, events: Iterable[Happening] | None, limit: int) -> dict[str, _Found]:
+def _explore(machine: Machine, events: Iterable[InTurn] | None, limit: int) -> dict[str, _Found]:
     make, alphabet = _maker(machine), _alphabet(machine, events)
     first = _play(make, ())
     found = {first.situation: first}
@@ -176,12 +177,12 @@ def _maker(machine: Machine) -> Callable[[], StateMachine]:
     return machine if callable(machine) else lambda: machine
 
 
-def _alphabet(machine: Machine, events: Iterable[Happening] | None) -> tuple[Happening, ...]:
+def _alphabet(machine: Machine, events: Iterable[InTurn] | None) -> tuple[InTurn, ...]:
     if events is not None:
         return tuple(events)
     one = _maker(machine)()
     chart = one.chart()
-    found: dict[Happening, None] = {}
+    found: dict[InTurn, None] = {}
     for transition in one.transitions:
         for trigger in transition.triggers:
             if not trigger.startswith(_PLATFORM) and trigger != "*":
@@ -193,7 +194,7 @@ def _alphabet(machine: Machine, events: Iterable[Happening] | None) -> tuple[Hap
     return tuple(found)
 
 
-def _play(make: Callable[[], StateMachine], script: tuple[Happening, ...]) -> _Found:
+def _play(make: Callable[[], StateMachine], script: tuple[InTurn, ...]) -> _Found:
     """Play a script in a simulation of its own. An error of the user's code leads to no situation of its own."""
     machine = make()
     simulation = Simulation()
@@ -211,7 +212,7 @@ def _play(make: Callable[[], StateMachine], script: tuple[Happening, ...]) -> _F
     return _Found(_situation(session, data), Path(script, tuple(taken), states, data), session.done)
 
 
-async def _live(machine: StateMachine, script: tuple[Happening, ...]) -> Session:
+async def _live(machine: StateMachine, script: tuple[InTurn, ...]) -> Session:
     session = machine.session(key="way" if machine.journal else None)
     await session.start()
     for happening in script:
@@ -235,7 +236,7 @@ def _situation(session: Session, data: dict[str, Any]) -> str:
     return json.dumps([session.states, past, data, timers], sort_keys=True)
 
 
-def _words(happening: Happening) -> str:
+def _words(happening: InTurn) -> str:
     if isinstance(happening, timedelta):
         return f"wait {happening}"
     return happening if isinstance(happening, str) else f"{happening[0]}({happening[1]!r})"

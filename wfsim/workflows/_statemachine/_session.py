@@ -66,13 +66,16 @@ class Session:
         self.step_number = 0
         self.design = machine.name
         self.continues = machine.errors == "continue"
+        self.resumed = False
         self._started = self._busy = self._unsettled = False
         self.calls = 0
         self._sends = 0
         self.outbox: list[Timer | str] = []
+        self.began_ns: int | None = None  # on the wall clock; known only where a journal can hold it
         self.heard = 0  # how many events of the script of `run` it has taken
         self.cause: int | None = None
         self._changed: asyncio.Future[None] | None = None
+        self._waiters = 0
         self._failure: BaseException | None = None
 
     def __repr__(self) -> str:
@@ -135,9 +138,15 @@ class Session:
             return True
         return await self._enter_turn(item)
 
-    async def hear(self, event: str, payload: Any = None) -> bool:
-        """Trigger the next event of a script: one that is not to be triggered again after a crash."""
-        cause = record("trigger", event, design=self.design, cause=self.born, data=came_with(payload))
+    async def hear(self, event: str, payload: Any = None, *, again: bool = False) -> bool:
+        """Trigger the next event of a script: one that is not to be triggered again after a crash.
+
+        ``again`` says that it may have been sent before the crash, which then lost it.
+        """
+        data = came_with(payload)
+        if again:
+            data = {**(data or {}), "again": True}
+        cause = record("trigger", event, design=self.design, cause=self.born, data=data)
         return await self._enter_turn(Item(event, payload, cause, "script"))
 
     def _shortcut(self, event: str) -> Arrow | None:
@@ -214,7 +223,7 @@ class Session:
         try:
             await self._carry_out(None)
         except Exception as error:  # noqa: BLE001 - told to whoever waits for the session, else raised
-            self._fail(error)
+            self.fail(error)
         finally:
             _ACTING.reset(token)
             self._pass_on()
@@ -229,6 +238,8 @@ class Session:
         if past is not None and past.step is not None:
             await self._resume(past)
             return
+        if self.keeper is not None:
+            self.began_ns = wall_ns()
         entry = Entry(self.past)
         entry.begin(self.chart.root)
         await Step(self, (), Item("", cause=self.born, origin="start"), entry).take()
@@ -240,6 +251,7 @@ class Session:
         assert past.step is not None  # noqa: S101 - the caller saw it
         assert self.keeper is not None  # noqa: S101 - it read the past
         timers = restore(self, past)
+        self.resumed = True
         told = {"key": self.keeper.key, "in": [node.name for node in self.leaves], "timers": len(timers)}
         self.cause = record("resume", self.design, design=self.design, cause=self.born, data=told)
         self.internal = [self.inner(event, payload) for event, payload in past.internal]
@@ -424,11 +436,11 @@ class Session:
                     return
             await self._enter_turn(item)
         except Exception as error:  # noqa: BLE001 - told to whoever waits for the session, else raised
-            self._fail(error)
+            self.fail(error)
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         """Tell of an error that struck where nobody had triggered anything."""
-        if self._changed is None:
+        if not self._waiters:
             raise error
         self._failure = error
         self._tell_change()
@@ -440,12 +452,14 @@ class Session:
 
     async def wait(self, *, until_done: bool = True) -> None:
         """Wait until the machine has ended; with ``until_done=False``, until nothing goes on in it."""
-        while not self.done and (until_done or not self.idle):
-            if self._failure is not None:
-                break
-            if self._changed is None:
-                self._changed = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._changed)
+        self._waiters += 1
+        try:
+            while self._failure is None and not self.done and (until_done or not self.idle):
+                if self._changed is None:
+                    self._changed = asyncio.get_running_loop().create_future()
+                await asyncio.shield(self._changed)
+        finally:
+            self._waiters -= 1
         if self._failure is not None:
             error, self._failure = self._failure, None
             raise error
