@@ -22,6 +22,7 @@ from wfsim.errors import CompensationStuck, CompletionStuck
 from wfsim.kernel import Simulation, effect, sleep, start_process
 from wfsim.nemesis import Crash, Rules, fail, lose_reply
 from wfsim.storage import Disk, MemoryJournal, SQLiteJournal
+from wfsim.units import parse_duration
 from wfsim.workflows import Saga
 
 
@@ -176,6 +177,68 @@ def test_a_crash_after_the_crash():
             outcome, history = play(row, MemoryJournal(), nemesis, seed=number)
             assert outcome.name == "error"
             judge(history, "abcd")
+
+
+# -- time limits --
+
+
+def limited(timeout, pivot=None):
+    """A row of four steps of three milliseconds each, with a limit for the whole."""
+
+    def design(shop, journal):
+        saga = Saga("checkout", journal=journal, timeout=timeout)
+        for name in "abcd":
+            beyond = pivot is not None and name >= pivot
+            options = {"pivot": name == pivot, "retriable": name != pivot} if beyond else {}
+            undo = None if beyond or name == "d" else shop.does(f"un{name}")
+            saga.add_step(name, forward=shop.does(name), compensate=undo, **options)
+        return saga
+
+    return design
+
+
+@pytest.mark.parametrize("kind", JOURNALS)
+@pytest.mark.parametrize("timeout", ["1005ms", "1010ms", "999ms", "1h"])
+def test_a_crash_does_not_give_a_saga_more_time(timeout, kind):
+    """Wherever it crashes: the limit counts from the first start, and the world ends whole or undone."""
+    number, outcomes = 0, []
+    while True:
+        number += 1
+        nemesis = CrashAt([number])
+        outcome, history = play(limited(timeout), JOURNALS[kind](), nemesis, seed=number, shop=Shop(3))
+        assert outcome.name == "ok" or isinstance(outcome.error, TimeoutError), outcome.error
+        judge(history, "abcd")
+        begun = [op.time_ns for op in history.where(kind="forward", type="invoke")]
+        lives = [op.time_ns for op in history.where(kind="saga", type="invoke")]
+        since = max(
+            at for at in lives if at <= min(begun, default=at)
+        )  # before that it had not begun, as far as the disk knows
+        late = [at for at in begun if at >= since + parse_duration(timeout)]
+        assert len(late) <= 1  # the step that the crash cut off is settled, however late
+        if nemesis.passed < number:
+            break
+        outcomes.append(outcome.name)
+    assert number > 30
+    assert set(outcomes) == ({"ok"} if timeout == "1h" else {"ok", "error"})
+
+
+@pytest.mark.parametrize("number", range(1, 60))
+def test_past_the_pivot_a_crash_does_not_bring_the_limit_back(number):
+    """A saga that came back late and past its pivot goes on to its end."""
+    outcome, history = play(
+        limited("500ms", pivot="b"), MemoryJournal(), CrashAt([number]), seed=number, shop=Shop(3)
+    )
+    judge(history, "a")
+    assert (outcome.name == "ok") == bool(history.where(kind="effect", name="b"))
+
+
+def test_time_runs_out_across_several_lives():
+    """Each life gets what the ones before it have left: many crashes do not make many limits."""
+    nemesis = CrashAt(range(8, 200, 8))
+    outcome, history = play(limited("2500ms"), MemoryJournal(), nemesis, shop=Shop(3))
+    assert "the time of saga 'checkout' was over when its process came back" in str(outcome.error)
+    assert len(history.where(kind="process", name="restart")) >= 3
+    judge(history, "abcd")
 
 
 # -- sagas and faults of any kind --

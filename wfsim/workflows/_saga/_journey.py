@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from wfsim.errors import CompensationStuck, CompletionStuck, DesignError, SagaFailed
 from wfsim.kernel import perform
+from wfsim.units import NS_PER_SECOND
 from wfsim.workflows._failure import note_once, origin_of
 from wfsim.workflows._saga._attempts import Attempts
 from wfsim.workflows._saga._log import Log, in_words
 from wfsim.workflows._saga._order import in_order
 from wfsim.workflows._saga._report import tell_way_back
+from wfsim.workflows._wallclock import wall_ns
 
 if TYPE_CHECKING:
     from wfsim.kernel import span
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 class Journey:
     """One life of one instance of a saga: from where the last one ended, forward or back."""
 
-    __slots__ = ("_context", "_deadline", "_failed", "_log", "_saga", "_whole")
+    __slots__ = ("_context", "_deadline", "_failed", "_log", "_saga", "_until_ns", "_whole")
 
     def __init__(self, saga: Saga, context: Context, log: Log, whole: span) -> None:
         self._saga = saga
@@ -33,14 +35,16 @@ class Journey:
         self._whole = whole
         self._failed = ""
         self._deadline: asyncio.Timeout | None = None
+        self._until_ns: int | None = None  # when the time of an instance that an earlier life began is over
 
     async def play(self) -> dict[str, Any]:
         """Bring the instance to its end. Give the results by step, or raise what went wrong."""
         progress = self._log.progress
         self._check_design()
         if progress.steps is None:
-            names = [step.name for step in self._saga.steps]
-            await self._log.write("started", steps=names, input=self._context.input)
+            await self._begin()
+        elif self._saga.timeout_s is not None and progress.began_ns is not None:
+            self._until_ns = progress.began_ns + round(self._saga.timeout_s * NS_PER_SECOND)
         if progress.ended is not None:
             return self._told_again()
         if progress.turned is not None:
@@ -56,6 +60,11 @@ class Journey:
         await self._log.write("completed")
         await self._let_go(changed=True)
         return self._results()
+
+    async def _begin(self) -> None:
+        names = [step.name for step in self._saga.steps]
+        since: dict[str, Any] = {} if self._saga.timeout_s is None else {"began_ns": wall_ns()}
+        await self._log.write("started", steps=names, input=self._context.input, **since)
 
     async def _go_back(self, error: BaseException) -> NoReturn:
         await self.turn_back(error)
@@ -94,12 +103,12 @@ class Journey:
     # -- forward
 
     async def _go_forward(self) -> None:
-        saga, progress = self._saga, self._log.progress
+        progress = self._log.progress
         if progress.failed and not self._cannot_turn_back():
-            # An earlier life ended between the failure and the turn: settle what is open, begin nothing more.
-            await in_order({name: () for name in self._left() if self._is_open(name)}, self._forward)
-            raise _failure(saga.name, next(iter(progress.failed.values())))
-        limit = None if self._cannot_turn_back() else saga.timeout_s
+            # An earlier life ended between the failure and the turn.
+            await self._settle()
+            raise _failure(self._saga.name, next(iter(progress.failed.values())))
+        limit = None if self._cannot_turn_back() else await self._time_left()
         self._deadline = deadline = asyncio.timeout(limit)
         try:
             async with deadline:
@@ -108,6 +117,26 @@ class Journey:
             if not (deadline.expired() and self._cannot_turn_back()):
                 raise
             await in_order(self._left(), self._forward)  # it passed the pivot at the very last moment
+
+    async def _time_left(self) -> float | None:
+        """Give the seconds that the way forward may still take, None for any. Raise TimeoutError if there are none.
+
+        Time counts from the first life on. What that was in the middle of is settled first, however late it is: it
+        may have taken effect, and only its own reply can say so.
+        """
+        if self._until_ns is None:
+            return self._saga.timeout_s
+        await self._settle()
+        if self._cannot_turn_back():
+            return None
+        left_ns = self._until_ns - wall_ns()
+        if left_ns <= 0:
+            raise TimeoutError(f"the time of saga {self._saga.name!r} was over when its process came back")
+        return left_ns / NS_PER_SECOND
+
+    async def _settle(self) -> None:
+        """Find out what became of the steps that an earlier life was in the middle of; begin nothing more."""
+        await in_order({name: () for name in self._left() if self._is_open(name)}, self._forward)
 
     def _left(self) -> dict[str, tuple[str, ...]]:
         done = self._log.progress.done

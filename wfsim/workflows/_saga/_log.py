@@ -22,6 +22,8 @@ class Progress:
     given: Any = None
     steps: list[str] | None = None
     """The steps that the saga had when the instance began; None if it has not begun."""
+    began_ns: int | None = None
+    """When it began, on the wall clock; None if nobody has to know."""
     begun: dict[str, None] = field(default_factory=dict)
     done: dict[str, Any] = field(default_factory=dict)
     failed: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -41,6 +43,7 @@ class Progress:
 
     def _started(self, _step: str, record: Mapping[str, Any]) -> None:
         self.given, self.steps = record.get("input"), list(record["steps"])
+        self.began_ns = record.get("began_ns")
 
     def _begun(self, step: str, record: Mapping[str, Any]) -> None:
         self.begun[step] = None

@@ -59,7 +59,8 @@ class Saga:
     ``key`` is a function from the input to the name of the instance; without it a text or number given as
     input is the name.
 
-    ``timeout`` limits the way forward: then the saga turns back, unless it is past the point where it can.
+    ``timeout`` limits the way forward: then the saga turns back, unless it is past the point where it can. With
+    a journal it counts from the first start, on the wall clock.
     ``recovery="forward"`` makes every step retriable: such a saga never turns back and compensates nothing.
     """
 

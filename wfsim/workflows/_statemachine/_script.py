@@ -11,7 +11,7 @@ from wfsim.errors import DesignError, DurationError
 from wfsim.kernel import sleep
 from wfsim.units import NS_PER_SECOND, Duration, parse_duration
 from wfsim.workflows._naming import checked_name
-from wfsim.workflows._statemachine._timers import wall_ns
+from wfsim.workflows._wallclock import wall_ns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,7 +24,8 @@ from wfsim.workflows._statemachine._item import Item, Origin, came_with
 from wfsim.workflows._statemachine._keeper import Keeper, Past, arrow_named, restore
 from wfsim.workflows._statemachine._select import automatic, due, enabled
 from wfsim.workflows._statemachine._step import Step
-from wfsim.workflows._statemachine._timers import Timer, Timers, wall_ns
+from wfsim.workflows._statemachine._timers import Timer, Timers
+from wfsim.workflows._wallclock import wall_ns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

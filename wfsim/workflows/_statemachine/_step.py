@@ -11,7 +11,8 @@ from wfsim.workflows._statemachine._context import MachineContext
 from wfsim.workflows._statemachine._entry import Entry, exit_set, is_over, remembered
 from wfsim.workflows._statemachine._item import Before, Item, Plan, came_with
 from wfsim.workflows._statemachine._parts import Call
-from wfsim.workflows._statemachine._timers import Timer, wall_ns
+from wfsim.workflows._statemachine._timers import Timer
+from wfsim.workflows._wallclock import wall_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

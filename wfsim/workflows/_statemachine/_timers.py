@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from wfsim.kernel import current
 from wfsim.units import NS_PER_SECOND
+from wfsim.workflows._wallclock import wall_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from wfsim.workflows._statemachine._chart import Arrow
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 class Timer:
@@ -110,11 +106,3 @@ def _loop() -> asyncio.AbstractEventLoop:
     """Give the loop that calls back: in a simulation its main one, since loops of blocking code come and go."""
     simulation = current()
     return asyncio.get_running_loop() if simulation is None else simulation.loop
-
-
-def wall_ns() -> int:
-    """Nanoseconds on the wall clock, the virtual one in a simulation: a deadline outlives its process."""
-    simulation = current()
-    if simulation is not None:
-        return (simulation.start - _EPOCH) // _MICROSECOND * 1_000 + simulation.now_ns
-    return time.time_ns()  # noqa: TID251 - outside a simulation time is real
