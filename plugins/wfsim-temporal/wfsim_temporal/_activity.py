@@ -24,6 +24,7 @@ from wfsim_temporal._retry import (
     TIMEOUT_NAMES,
     Next,
     next_try,
+    timeout_failure,
 )
 
 if TYPE_CHECKING:
@@ -237,14 +238,14 @@ class Activity:
         if kind == HEARTBEAT and self._beat_meanwhile():
             return
         self.execution.journal.fact("timeout", self.name, self.attempt, type=TIMEOUT_NAMES[kind])
-        failure = _timeout_failure(kind, f"activity {TIMEOUT_NAMES[kind]} timeout")
+        failure = timeout_failure(kind, f"activity {TIMEOUT_NAMES[kind]} timeout")
         is_final = kind in {SCHEDULE_TO_START, SCHEDULE_TO_CLOSE} and not self.is_cancel_requested
         state, delay_ns = Next(TIMEOUT) if is_final else self._next(failure)
         if state == IN_PROGRESS:
             self._retry(delay_ns, failure)
             return
         if state == TIMEOUT and kind != SCHEDULE_TO_START:
-            failure = _timeout_failure(SCHEDULE_TO_CLOSE, _OUT_OF_TIME)
+            failure = timeout_failure(SCHEDULE_TO_CLOSE, _OUT_OF_TIME)
         self._end_timed_out(failure, state)
 
     def _beat_meanwhile(self) -> bool:
@@ -330,9 +331,3 @@ class Activity:
                 "last_failure": self.last_failure,
             },
         )
-
-
-def _timeout_failure(kind: int, message: str) -> Failure:
-    failure = Failure(message=message, source="Server")
-    failure.timeout_failure_info.timeout_type = kind  # type: ignore[assignment]
-    return failure

@@ -8,7 +8,7 @@ from temporalio.api.failure.v1 import Failure
 
 from wfsim_temporal._id_policy import refuses
 from wfsim_temporal._proto import Job, job_of
-from wfsim_temporal._retry import NON_RETRYABLE_FAILURE, START_TO_CLOSE, TIMEOUT
+from wfsim_temporal._retry import NON_RETRYABLE_FAILURE, START_TO_CLOSE
 from wfsim_temporal._start import start_of_child
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Child:
             "parent_close_policy": asked.parent_close_policy or _TERMINATE,
             "workflow_id_reuse_policy": asked.workflow_id_reuse_policy,
             "header": {"fields": asked.headers},
+            "cron_schedule": asked.cron_schedule,
             "memo": {"fields": asked.memo} if asked.memo else None,
             "retry_policy": asked.retry_policy if asked.HasField("retry_policy") else None,
             **{name: getattr(asked, name) for name in timeouts if asked.HasField(name)},
@@ -210,11 +211,11 @@ class Child:
         told = {"failure": run.failure, "retry_state": run.retry_state}
         return "FAILED", told, self._result_job(failed={"failure": failure})
 
-    def _timed_out(self, _run: Execution) -> tuple[str, dict[str, Any], Job]:
-        failure = self._failure("Child Workflow execution timed out", TIMEOUT)
+    def _timed_out(self, run: Execution) -> tuple[str, dict[str, Any], Job]:
+        failure = self._failure("Child Workflow execution timed out", run.retry_state)
         failure.cause.message = "Timed out"
         failure.cause.timeout_failure_info.timeout_type = START_TO_CLOSE  # type: ignore[assignment]
-        return "TIMED_OUT", {"retry_state": TIMEOUT}, self._result_job(failed={"failure": failure})
+        return "TIMED_OUT", {"retry_state": run.retry_state}, self._result_job(failed={"failure": failure})
 
     def _terminated(self, _run: Execution) -> tuple[str, dict[str, Any], Job]:
         failure = self._failure("Child Workflow execution terminated")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.api.common.v1 import Payload, Payloads
 
 from wfsim_temporal import _external as external
+from wfsim_temporal._continuation import after_failure, after_success, following
 from wfsim_temporal._proto import Job, duration, indexed_fields, job_of, ns_of, to_ns
-from wfsim_temporal._retry import IN_PROGRESS, next_try
-from wfsim_temporal._start import BY_CONTINUE_AS_NEW, BY_RETRY
+from wfsim_temporal._start import BY_CONTINUE_AS_NEW
 
 if TYPE_CHECKING:
     import asyncio
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from wfsim_temporal._child import Child
     from wfsim_temporal._execution import Execution
     from wfsim_temporal._machines import Command
-    from wfsim_temporal._start import Start
 
 TERMINAL: Final = ("complete", "fail", "cancel", "continue_as_new")
 _CHANGE_VERSION: Final = "TemporalChangeVersion"
@@ -173,24 +172,22 @@ class Commands:
 
     def _complete(self, asked: Any) -> None:
         self._execution.result = asked.result
-        self._close("completed", "WORKFLOW_EXECUTION_COMPLETED", result={"payloads": [asked.result]})
+        again = after_success(self._execution, asked.result)
+        self._close(
+            "completed",
+            "WORKFLOW_EXECUTION_COMPLETED",
+            result={"payloads": [asked.result]},
+            new_execution_run_id=again and again.run_id,
+        )
 
     def _cancel(self, _asked: Any) -> None:
         self._close("canceled", "WORKFLOW_EXECUTION_CANCELED")
 
     def _fail(self, asked: Any) -> None:
         execution, failure = self._execution, asked.failure
-        start = execution.start
-        state, delay_ns = next_try(
-            start.retry_policy, start.attempt, failure, self._server.now_ns, execution.deadline_ns
-        )
+        state, again = after_failure(execution, failure)
         execution.failure, execution.retry_state = failure, state
-        told = {"failure": failure, "retry_state": state}
-        if state == IN_PROGRESS:
-            again = self._next(
-                attempt=start.attempt + 1, delay_ns=delay_ns, initiator=BY_RETRY, last_failure=failure
-            )
-            told["new_execution_run_id"] = again.run_id
+        told = {"failure": failure, "retry_state": state, "new_execution_run_id": again and again.run_id}
         self._close("failed", "WORKFLOW_EXECUTION_FAILED", **told)
 
     def _continue_as_new(self, asked: Any) -> None:
@@ -198,12 +195,13 @@ class Commands:
         attributes = {
             name: one for name, one in self._execution.search_attributes.items() if name != _CHANGE_VERSION
         }
-        again = self._next(
+        again = following(
+            self._execution,
             payloads=tuple(asked.arguments),
             initiator=BY_CONTINUE_AS_NEW,
             headers=dict(asked.headers),
             attempt=1,
-            delay_ns=0,
+            cron_schedule="",
             last_failure=None,
             workflow_type=asked.workflow_type or start.workflow_type,
             task_queue=asked.task_queue or start.task_queue,
@@ -221,21 +219,6 @@ class Commands:
             input={"payloads": again.start.payloads},
             initiator=BY_CONTINUE_AS_NEW,
         )
-
-    def _next(self, **changes: Any) -> Execution:
-        """Start the run that follows; it bears the same workflow id, and the same parent waits for it."""
-        execution = self._execution
-        start: Start = replace(
-            execution.start,
-            first_run_id=execution.first_run_id,
-            continued_run_id=execution.run_id,
-            deadline_ns=execution.deadline_ns,
-            **changes,
-        )
-        again = execution.next_run = self._server.begin(start)
-        if start.parent is not None:
-            start.parent.run = again
-        return again
 
 
 def _fires(job: Any, seq: int) -> bool:

@@ -8,10 +8,11 @@ from temporalio.api.common.v1 import SearchAttributes
 from temporalio.bridge.proto import workflow_activation
 
 from wfsim_temporal._children import Children
+from wfsim_temporal._continuation import after_failure
 from wfsim_temporal._event_log import EventLog
 from wfsim_temporal._journal import Journal
 from wfsim_temporal._proto import FOREVER, Job, job_of
-from wfsim_temporal._retry import TIMEOUT
+from wfsim_temporal._retry import START_TO_CLOSE, TIMEOUT, timeout_failure
 from wfsim_temporal._seed import seed_of
 from wfsim_temporal._updates import Updates
 from wfsim_temporal._workflow_task import WorkflowTask
@@ -115,13 +116,21 @@ class Execution:
             "attempt": start.attempt,
             "first_execution_run_id": self.first_run_id,
             "continued_from_execution_run_id": start.continued_run_id,
+            "cron_schedule": start.cron_schedule,
         }
 
     def _time_out(self) -> None:
-        if not self.is_closed:
-            self.task.abandon()
-            self.retry_state = TIMEOUT
-            self.close("timed_out", "WORKFLOW_EXECUTION_TIMED_OUT", {"retry_state": TIMEOUT})
+        if self.is_closed:
+            return
+        self.task.abandon()
+        told: dict[str, Any] = {"retry_state": TIMEOUT}
+        if self.server.now_ns < self.deadline_ns:  # the run's own timeout, not that of the whole chain
+            told["retry_state"], again = after_failure(
+                self, timeout_failure(START_TO_CLOSE, "workflow timeout")
+            )
+            told["new_execution_run_id"] = again and again.run_id
+        self.retry_state = told["retry_state"]
+        self.close("timed_out", "WORKFLOW_EXECUTION_TIMED_OUT", told)
 
     # -- events
 

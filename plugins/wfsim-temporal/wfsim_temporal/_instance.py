@@ -218,7 +218,7 @@ def _info(execution: Execution) -> dict[str, Any]:
     return {
         "attempt": start.attempt,
         "continued_run_id": start.continued_run_id or None,
-        "cron_schedule": None,
+        "cron_schedule": start.cron_schedule or None,
         "execution_timeout": delta(start.execution_timeout_ns),
         "headers": dict(start.headers),
         "namespace": namespace,

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.api.failure.v1 import Failure
+from temporalio.service import RPCError
 
 from wfsim_temporal._activity import Activity
+from wfsim_temporal._cron import first_backoff_ns
+from wfsim_temporal._instance import ActivationFailed
 from wfsim_temporal._local_activity import LocalActivity
 from wfsim_temporal._proto import Job, job_of
 from wfsim_temporal.errors import NotSimulated
@@ -134,7 +137,17 @@ class Machines:
     # -- other workflows
 
     def _start_child_workflow_execution(self, asked: Any) -> None:
+        if asked.cron_schedule:
+            self._check_cron(asked)
         self.push("start_child", asked.seq, self._execution.children.add(asked))
+
+    def _check_cron(self, asked: Any) -> None:
+        """Fail the workflow task, as the server does, for a cron schedule that is none."""
+        try:
+            first_backoff_ns(asked.cron_schedule, self._execution.server.now_ns)
+        except RPCError as error:
+            message = f"BadStartChildExecutionAttributes: {error.message} CronSchedule: {asked.cron_schedule}"
+            raise ActivationFailed(Failure(message=message)) from None
 
     def _cancel_child_workflow_execution(self, asked: Any) -> None:
         child = self._execution.children.get(asked.child_workflow_seq)

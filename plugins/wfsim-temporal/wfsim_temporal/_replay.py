@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from temporalio.api.enums.v1 import EventType
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from wfsim_temporal._capture import in_real_world
@@ -12,22 +13,29 @@ from wfsim_temporal.errors import ReplayFailed
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
+    from temporalio.api.history.v1 import HistoryEvent
     from temporalio.client import WorkflowHistory
 
 
 def check_replay(histories: Iterable[WorkflowHistory], workflows: Sequence[type], **options: Any) -> int:
-    """Replay histories with Temporal's own Replayer and give how many there were.
+    """Replay histories with Temporal's own Replayer and give how many of them a worker had begun.
 
     ``options`` are those of Replayer. Each history goes through the JSON that Temporal's tools read. Raises
     ReplayFailed with all that the Replayer refuses.
     """
-    texts = [(one.workflow_id, one.to_json()) for one in histories]
+    # A run that no worker has begun yet: the Replayer would wait for its first task for ever.
+    begun = [one for one in histories if any(_is_task(event) for event in one.events)]
+    texts = [(one.workflow_id, one.to_json()) for one in begun]
     if not texts:
         return 0
     failures: dict[str, str] = in_real_world(lambda: _failures(texts, workflows, options))
     if failures:
         raise ReplayFailed(failures)
     return len(texts)
+
+
+def _is_task(event: HistoryEvent) -> bool:
+    return event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED
 
 
 async def _failures(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from temporalio.api.common.v1 import RetryPolicy
+from temporalio.api.failure.v1 import Failure
 
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._proto import to_ns
-
-if TYPE_CHECKING:
-    from temporalio.api.failure.v1 import Failure
 
 # temporal.api.enums.v1.RetryState
 IN_PROGRESS: Final = 1
@@ -86,3 +84,10 @@ def _is_retryable(failure: Failure, non_retryable: Any) -> bool:
         told = failure.application_failure_info
         return not told.non_retryable and told.type not in non_retryable
     return True
+
+
+def timeout_failure(kind: int, message: str) -> Failure:
+    """Make the server's own failure for a timeout."""
+    failure = Failure(message=message, source="Server")
+    failure.timeout_failure_info.timeout_type = kind  # type: ignore[assignment]
+    return failure

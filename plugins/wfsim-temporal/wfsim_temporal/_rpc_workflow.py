@@ -40,11 +40,10 @@ def execution_of(server: Server, named: Any, *, must_run: bool = False) -> Execu
 
 def start(server: Server, request: Any, signal: tuple[Any, ...] = ()) -> tuple[Execution, bool]:
     """Start a workflow as the id policies allow; tell whether it is new. Raises RPCError ALREADY_EXISTS."""
-    if request.cron_schedule:
-        raise NotSimulated("cron schedules are not simulated")
+    wanted = start_of(request, server.now_ns)
     before = server.find(request.workflow_id)
     if before is None:
-        return server.begin(start_of(request), signal), True
+        return server.begin(wanted, signal), True
     if request.request_id and before.start.request_id == request.request_id:
         return before, True  # the same request once more: its answer was lost
     reuse, conflict = request.workflow_id_reuse_policy, request.workflow_id_conflict_policy
@@ -59,7 +58,7 @@ def start(server: Server, request: Any, signal: tuple[Any, ...] = ()) -> tuple[E
         raise rpc_error(RPCStatusCode.ALREADY_EXISTS, message, told)
     if replaces:
         server.terminate(before, "TerminateIfRunning WorkflowIdReusePolicy Policy")
-    return server.begin(start_of(request), signal), True
+    return server.begin(wanted, signal), True
 
 
 async def _start(server: Server, request: Any, answer: type[Any]) -> Any:

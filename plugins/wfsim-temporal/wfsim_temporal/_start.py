@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from temporalio.service import RPCStatusCode
+
 from wfsim.units import NS_PER_SECOND
+from wfsim_temporal._cron import first_backoff_ns
 from wfsim_temporal._proto import FOREVER, duration, ns_of
+from wfsim_temporal._rpc_error import rpc_error
 
 if TYPE_CHECKING:
     from wfsim_temporal._child import Child
 
 BY_CONTINUE_AS_NEW = 1
 BY_RETRY = 2
+BY_CRON = 3
 _TASK_TIMEOUT_NS = 10 * NS_PER_SECOND
 
 
@@ -41,6 +46,7 @@ class Start:
     deadline_ns: int = FOREVER
     parent: Child | None = None
     request_id: str = ""
+    cron_schedule: str = ""
 
     def attributes(self, run_id: str, first_run_id: str) -> dict[str, Any]:
         """Give the attributes of the event that begins the run."""
@@ -58,6 +64,7 @@ class Start:
             "workflow_execution_timeout": self.execution_timeout_ns and duration(self.execution_timeout_ns),
             "first_workflow_task_backoff": duration(self.delay_ns) if self.delay_ns else None,
             "initiator": self.initiator,
+            "cron_schedule": self.cron_schedule,
             "header": {"fields": self.headers},
             "memo": {"fields": self.memo} if self.memo else None,
             "search_attributes": {"indexed_fields": self.search_attributes}
@@ -71,9 +78,15 @@ class Start:
         }
 
 
-def start_of(request: Any) -> Start:
-    """Read a client's start request (also one that is part of signal-with-start)."""
-    return Start(
+def start_of(request: Any, now_ns: int) -> Start:
+    """Read a client's start request (also one that is part of signal-with-start).
+
+    Raises RPCError INVALID_ARGUMENT for a cron schedule that is none.
+    """
+    if request.cron_schedule and request.HasField("workflow_start_delay"):
+        message = "CronSchedule and WorkflowStartDelay may not be used together."
+        raise rpc_error(RPCStatusCode.INVALID_ARGUMENT, message)
+    start = Start(
         workflow_id=request.workflow_id,
         workflow_type=request.workflow_type.name,
         task_queue=request.task_queue.name,
@@ -88,11 +101,20 @@ def start_of(request: Any) -> Start:
         delay_ns=ns_of(request, "workflow_start_delay") or 0,
         request_id=request.request_id,
     )
+    return on_schedule(start, request.cron_schedule, now_ns)
+
+
+def on_schedule(start: Start, cron_schedule: str, now_ns: int) -> Start:
+    """Let a first run wait for its cron schedule, if it has one. Raises RPCError INVALID_ARGUMENT."""
+    if not cron_schedule:
+        return start
+    delay_ns = first_backoff_ns(cron_schedule, now_ns)
+    return replace(start, cron_schedule=cron_schedule, delay_ns=delay_ns, initiator=BY_CRON)
 
 
 def start_of_child(command: Any, child: Child) -> Start:
     """Read a workflow's command to start a child."""
-    return Start(
+    start = Start(
         workflow_id=command.workflow_id,
         workflow_type=command.workflow_type,
         task_queue=command.task_queue or child.owner.start.task_queue,
@@ -108,3 +130,4 @@ def start_of_child(command: Any, child: Child) -> Start:
         task_timeout_ns=ns_of(command, "workflow_task_timeout") or _TASK_TIMEOUT_NS,
         parent=child,
     )
+    return on_schedule(start, command.cron_schedule, child.owner.server.now_ns)
