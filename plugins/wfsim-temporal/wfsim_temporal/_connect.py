@@ -94,7 +94,7 @@ def _plain_new(cls: type, *_args: Any, **_options: Any) -> Any:
 
 
 class SimulatedEnvironment(WorkflowEnvironment):
-    """What ``WorkflowEnvironment.start_time_skipping`` and ``start_local`` give in a simulation."""
+    """What ``WorkflowEnvironment.start_local`` gives in a simulation."""
 
     async def shutdown(self) -> None:
         """Do nothing: the server ends with the simulation."""
@@ -107,9 +107,13 @@ class SimulatedEnvironment(WorkflowEnvironment):
         """Give the date on the virtual clock."""
         return datetime.now(UTC)  # noqa: TID251 - inside a simulation this is the virtual clock
 
+
+class SimulatedTestServer(SimulatedEnvironment):
+    """What ``start_time_skipping`` gives. In both time passes as fast as it can, but tests ask this one whether."""
+
     @property
     def supports_time_skipping(self) -> bool:
-        """Whether time passes as fast as it can: it does."""
+        """Whether it stands for the test server, which lacks some things that tests then leave out."""
         return True
 
 
@@ -117,11 +121,19 @@ _CLIENT_OPTIONS = ("data_converter", "interceptors", "plugins", "default_workflo
 
 
 def _replace_environments(settings: Settings) -> list[Callable[[], None]]:
+    return [
+        _replace_environment("start_local", SimulatedEnvironment, settings),
+        _replace_environment("start_time_skipping", SimulatedTestServer, settings),
+    ]
+
+
+def _replace_environment(
+    name: str, kind: type[SimulatedEnvironment], settings: Settings
+) -> Callable[[], None]:
     def make(**options: Any) -> SimulatedEnvironment:
         known = {name: one for name, one in options.items() if name in _CLIENT_OPTIONS and one is not None}
-        return SimulatedEnvironment(make_client(server_here(settings), **known))
+        return kind(make_client(server_here(settings), **known))
 
-    return [
-        _replace(WorkflowEnvironment, name, staticmethod(_inside(make, getattr(WorkflowEnvironment, name))))
-        for name in ("start_time_skipping", "start_local")
-    ]
+    return _replace(
+        WorkflowEnvironment, name, staticmethod(_inside(make, getattr(WorkflowEnvironment, name)))
+    )

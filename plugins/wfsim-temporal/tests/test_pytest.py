@@ -1,0 +1,226 @@
+"""Existing test suites run simulated as they are: async tests and their fixtures, with and without other plugins."""
+
+import importlib.util
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+CONFTEST = """
+    import pytest
+    import pytest_asyncio
+    from temporalio.testing import WorkflowEnvironment
+
+    ended = []
+
+    @pytest_asyncio.fixture(scope="session")
+    async def env():
+        env = await WorkflowEnvironment.start_local(dev_server_extra_args=["--dynamic-config-value", "x=true"])
+        yield env
+        await env.shutdown()
+        ended.append(env)
+
+    @pytest.fixture(scope="session")
+    def namespace(env):
+        return env.client.namespace
+
+    @pytest_asyncio.fixture
+    async def client(env):
+        return env.client
+"""
+
+SUITE = """
+    import asyncio
+    import contextvars
+    import time
+    from datetime import datetime
+
+    import pytest
+    import pytest_asyncio
+    from conftest import ended
+    from temporalio import workflow
+    from temporalio.testing import WorkflowEnvironment
+    from temporalio.worker import Worker
+
+    user = contextvars.ContextVar("user", default="nobody")
+
+
+    @workflow.defn
+    class Sleeper:
+        @workflow.run
+        async def run(self, days: int) -> str:
+            await workflow.sleep(86_400 * days)
+            return "rested"
+
+
+    @pytest.fixture
+    def somebody():
+        user.set("somebody")
+
+
+    async def test_a_month_passes(client, namespace, somebody):
+        assert (client.namespace, user.get()) == (namespace, "somebody")
+        async with Worker(client, task_queue="q", workflows=[Sleeper]):
+            assert await client.execute_workflow(Sleeper.run, 30, id="s", task_queue="q") == "rested"
+
+
+    async def test_each_test_has_a_server_of_its_own(client, env):
+        assert ended and ended[-1] is not env
+        assert not env.supports_time_skipping
+        assert [one async for one in client.list_workflows()] == []
+
+
+    class TestInAClass:
+        @pytest_asyncio.fixture
+        async def itself(self, client):
+            await asyncio.sleep(3600)
+            yield self
+            await asyncio.sleep(3600)
+
+        @pytest.mark.parametrize("number", [1, 2])
+        async def test_method(self, itself, number, tmp_path):
+            assert itself is self
+            assert number
+
+
+    async def test_the_test_server(client):
+        async with await WorkflowEnvironment.start_time_skipping() as env:
+            assert env.supports_time_skipping
+
+
+    async def test_is_skipped(client):
+        pytest.skip("not today")
+
+
+    async def test_fails(client):
+        await asyncio.sleep(1)
+        assert client is None
+
+
+    async def test_waits_for_ever(client):
+        await asyncio.get_running_loop().create_future()
+
+
+    def test_in_the_real_world():
+        assert datetime.now().year < 2030
+
+
+    @pytest.mark.temporal(simulated=False)
+    async def test_in_real_time():
+        began = time.monotonic()
+        await asyncio.sleep(0.01)
+        assert datetime.now().year < 2030
+"""
+
+needs_asyncio = pytest.mark.skipif(
+    importlib.util.find_spec("pytest_asyncio") is None, reason="pytest-asyncio is not installed"
+)
+
+
+@needs_asyncio
+@pytest.mark.parametrize("by", ["option", "ini"])
+def test_a_whole_suite(pytester, by):
+    """One switch simulates all async tests; what is shared between tests on a real server is made anew in each."""
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(SUITE)
+    simulated = "temporal_simulated = true" if by == "ini" else ""
+    pytester.makeini(
+        f"[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = session\n{simulated}"
+    )
+    options = ["--temporal-simulated"] if by == "option" else []
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
+    result.assert_outcomes(passed=7, failed=2, skipped=1)
+    result.stdout.fnmatch_lines(
+        ["*Deadlock: nothing is left to happen*", "*main waits for *test_waits_for_ever*"]
+    )
+    result.stdout.no_fnmatch_line("*_environment.py*")
+
+
+@needs_asyncio
+def test_the_mark_wins_over_pytest_asyncio(pytester):
+    """A marked test is simulated, whoever else would run it; a test beside it is not."""
+    pytester.makeini("[pytest]\nasyncio_mode = auto\n")
+    pytester.makepyfile("""
+        import asyncio
+        from datetime import datetime
+
+        import pytest
+
+
+        @pytest.mark.temporal(seed=7)
+        async def test_virtual():
+            await asyncio.sleep(1_000_000)
+            assert datetime.now().year >= 2030
+
+
+        async def test_real():
+            assert datetime.now().year < 2030
+    """)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
+
+
+def test_without_any_plugin(pytester):
+    """Async fixtures need no plugin in a simulated test; one that yields twice is an error, as everywhere."""
+    pytester.makepyfile("""
+        import asyncio
+
+        import pytest
+
+
+        @pytest.fixture
+        async def pot():
+            await asyncio.sleep(60)
+            return "tea"
+
+
+        @pytest.fixture
+        async def twice():
+            yield 1
+            yield 2
+
+
+        async def test_pot(pot):
+            assert pot == "tea"
+
+
+        async def test_twice(twice):
+            assert twice == 1
+    """)
+    result = pytester.runpytest_subprocess(
+        "-p", "no:cacheprovider", "-p", "no:asyncio", "--temporal-simulated"
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*an async fixture yields once*"])
+
+
+def test_faults_of_the_mark_strike(pytester):
+    """The mark takes what ``simulate`` takes, and so a test of a suite runs under faults."""
+    pytester.makepyfile("""
+        from datetime import timedelta
+
+        import pytest
+        import wfsim
+        from temporalio import activity, workflow
+        from temporalio.client import Client
+        from temporalio.worker import Worker
+
+
+        @activity.defn
+        async def work() -> int:
+            return activity.info().attempt
+
+
+        @workflow.defn
+        class Works:
+            @workflow.run
+            async def run(self) -> int:
+                return await workflow.execute_activity(work, start_to_close_timeout=timedelta(seconds=5))
+
+
+        @pytest.mark.temporal(faults=[wfsim.fail("work", attempts=[1, 2])])
+        async def test_third_time_lucky():
+            client = await Client.connect("localhost:7233")
+            async with Worker(client, task_queue="q", workflows=[Works], activities=[work]):
+                assert await client.execute_workflow(Works.run, id="w", task_queue="q") == 3
+    """)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
