@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from cronsim import CronSim, CronSimError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 MINUTES: Final = range(60)
 HOURS: Final = range(24)
@@ -106,24 +106,6 @@ class Calendar:
                 after = found.replace(hour=23, minute=59, second=59)
             else:
                 return found
-
-
-def values(part: str, known: range, number: Callable[[str], int]) -> range:
-    """Read one element of a field: ``*``, ``5``, ``5/10``, ``5-30`` or ``5-30/10``; ``number`` reads a value.
-
-    Raises ValueError for anything else, and for values that are not ``known``.
-    """
-    span, has_step, step = part.partition("/")
-    by = int(step) if has_step else 1
-    if span == "*":
-        first, last = known[0], known[-1]
-    else:
-        low, has_end, high = span.partition("-")
-        first = number(low)
-        last = number(high) if has_end else known[-1] if has_step else first
-    if by < 1 or first > last or first not in known or last not in known:
-        raise ValueError(f"{part!r} is not within {known[0]}-{known[-1]}")
-    return range(first, last + 1, by)
 
 
 def _listed(chosen: Sequence[int], known: range) -> str:

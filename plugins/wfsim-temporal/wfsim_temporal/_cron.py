@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from temporalio.service import RPCStatusCode
 
 from wfsim.units import NS_PER_SECOND
-from wfsim_temporal._calendar import DAYS, HOURS, MINUTES, MONTHS, WEEKDAYS, Calendar, values
+from wfsim_temporal._calendar import DAYS, HOURS, MINUTES, MONTHS, WEEKDAYS, Calendar
 from wfsim_temporal._rpc_error import rpc_error
 
 PREDEFINED: Final = {
@@ -134,8 +134,26 @@ def _read(text: str, known: range) -> list[int]:
     parts = [part.replace("?", "*") for part in text.split(",") if part]
     if not parts:
         raise ValueError(f"{text!r} names no value")
-    return sorted({one for part in parts for one in values(part, known, number)})
+    return sorted({one for part in parts for one in _values(part, known, number)})
 
 
 def _has_star(text: str) -> bool:
     return any(part in {"*", "?", "*/1", "?/1"} for part in text.split(","))
+
+
+def _values(part: str, known: range, number: Callable[[str], int]) -> range:
+    """Read one element of a field: ``*``, ``5``, ``5/10``, ``5-30`` or ``5-30/10``; ``number`` reads a value.
+
+    Raises ValueError for anything else, and for values that are not ``known``.
+    """
+    span, has_step, step = part.partition("/")
+    by = int(step) if has_step else 1
+    if span == "*":
+        first, last = known[0], known[-1]
+    else:
+        low, has_end, high = span.partition("-")
+        first = number(low)
+        last = number(high) if has_end else known[-1] if has_step else first
+    if by < 1 or first > last or first not in known or last not in known:
+        raise ValueError(f"{part!r} is not within {known[0]}-{known[-1]}")
+    return range(first, last + 1, by)

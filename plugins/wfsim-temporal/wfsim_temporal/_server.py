@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from wfsim.kernel import Simulation
     from wfsim_temporal._activity import Activity
+    from wfsim_temporal._schedule import Schedule
     from wfsim_temporal._start import Start
     from wfsim_temporal._worker import Worker
 
@@ -57,6 +58,7 @@ class Server:
         self.executions: dict[str, Execution] = {}
         self.activities: dict[bytes, Activity] = {}
         self.workers: list[Worker] = []
+        self.schedules: dict[str, Schedule] = {}
         self._latest: dict[str, Execution] = {}
         self._queues: dict[str, TaskQueue] = {}
         self._epoch_ns = (
@@ -166,6 +168,15 @@ class Server:
                 "identity": identity,
             }
             execution.close("terminated", "WORKFLOW_EXECUTION_TERMINATED", attributes)
+
+    def when_closed(self, execution: Execution, act: Callable[..., object], *args: Any) -> None:
+        """Call ``act(*args)`` when a run has ended; never for one that a server would try for ever."""
+
+        def closed(future: asyncio.Future[None]) -> None:
+            if future.exception() is None:
+                act(*args)
+
+        execution.closed.add_done_callback(closed, context=self._context)
 
     def deadline_ns(self, ns: int | None) -> int:
         """Give the instant after some time; FOREVER for None."""
