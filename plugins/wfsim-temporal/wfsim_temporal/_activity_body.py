@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any
 
+import temporalio.activity
 import temporalio.common
 import temporalio.exceptions
 from temporalio.api.common.v1 import Payload
@@ -20,21 +21,27 @@ from wfsim.kernel import call
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from temporalio.converter import DataConverter
     from temporalio.testing import ActivityEnvironment
 
     from wfsim_temporal._worker import Worker
 
 
 async def call_activity(
-    worker: Worker, definition: Any, payloads: Any, headers: Any, environment: ActivityEnvironment
+    worker: Worker,
+    converter: DataConverter,
+    definition: Any,
+    asked: Any,
+    environment: ActivityEnvironment,
 ) -> Any:
-    """Call an activity's function in an environment, through the worker's interceptors."""
-    arguments = await _decode(worker, definition, list(payloads))
+    """Call the function of an activity that was ``asked`` for, in an environment, through the interceptors."""
+    arguments = await _decode(worker, converter, definition, asked.arguments)
     function = definition.fn
     if not worker.interceptors:
         if definition.is_async:
             return await environment.run(function, *arguments)
         return await environment.run(_blocking(function), *arguments)
+    headers = await _headers(worker, asked.headers)
     inbound: Any = _Inbound()
     for interceptor in reversed(worker.interceptors):
         inbound = interceptor.intercept_activity(inbound)
@@ -48,21 +55,35 @@ async def call_activity(
     return await environment.run(intercepted)
 
 
-async def _decode(worker: Worker, definition: Any, payloads: list[Any]) -> list[Any]:
-    converter = worker.data_converter
-    if converter.payload_codec is not None and payloads:
-        copies = [Payload.FromString(one.SerializeToString()) for one in payloads]
-        payloads = list(await converter.payload_codec.decode(copies))
+async def _decode(worker: Worker, converter: DataConverter, definition: Any, held: Any) -> list[Any]:
     types = definition.arg_types
     if not definition.name:  # the dynamic activity takes what comes
-        types = [temporalio.common.RawValue] * len(payloads)
-    elif types is not None and len(types) != len(payloads):
+        types = [temporalio.common.RawValue] * len(held)
+    elif types is not None and len(types) != len(held):
         types = None
     try:
-        arguments = converter.payload_converter.from_payloads(payloads, types) if payloads else []
+        if not held:
+            arguments = []
+        elif worker.codec.is_active:
+            arguments = await converter.decode(_copies(held), types)
+        else:
+            arguments = converter.payload_converter.from_payloads(held, types)
     except Exception as error:
         raise temporalio.exceptions.ApplicationError("Failed decoding arguments") from error
     return [arguments] if not definition.name else arguments
+
+
+async def _headers(worker: Worker, held: Any) -> dict[str, Any]:
+    """Give an activity's headers; a client may want them encoded as all else is."""
+    codec = worker.data_converter.payload_codec
+    if codec is None or not worker.codec.encodes_headers:
+        return dict(held)
+    return {name: (await codec.decode(_copies([payload])))[0] for name, payload in held.items()}
+
+
+def _copies(payloads: Any) -> list[Payload]:
+    """Copy payloads: codecs change what they are given."""
+    return [Payload.FromString(one.SerializeToString()) for one in payloads]
 
 
 def _blocking(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,7 +117,9 @@ class _Inbound(ActivityInboundInterceptor):
         pass
 
     def init(self, outbound: ActivityOutboundInterceptor) -> None:
-        """See the SDK."""
+        """Let what the code asks of its surroundings pass through the chain."""
+        context = temporalio.activity._Context.current()
+        context.info, context.heartbeat = outbound.info, outbound.heartbeat
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - the SDK's name
         function = input.fn if _is_async(input.fn) else _blocking(input.fn)

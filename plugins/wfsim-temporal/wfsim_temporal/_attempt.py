@@ -10,20 +10,25 @@ from typing import TYPE_CHECKING, Any, Final
 import temporalio.activity
 import temporalio.common
 import temporalio.exceptions
-from temporalio.api.common.v1 import Payloads
+from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
 from temporalio.testing import ActivityEnvironment
 
 from wfsim.errors import ReplyLost
 from wfsim.kernel import fault_point, perform
 from wfsim_temporal._activity_body import call_activity
-from wfsim_temporal._payloads import change_payloads, drive
 from wfsim_temporal._proto import date, delta
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from temporalio.converter import DataConverter
+
     from wfsim_temporal._activity import Activity
     from wfsim_temporal._session import Session
     from wfsim_temporal._worker import Worker
+
+    _Report = tuple[Callable[[bytes, Any], object] | None, Any]
 
 _TEMPLATE: Final = ActivityEnvironment().info
 _INFO_FIELDS: Final = {one.name for one in fields(temporalio.activity.Info)}
@@ -40,13 +45,18 @@ class Attempt:
         self.activity = activity
         self.number = activity.attempt
         self.token = activity.token
-        self.environment = new_environment(session.worker, activity_info(session, activity))
+        info = activity_info(session, activity)
+        self.converter = converter_for(session.worker, info)
+        self.environment = new_environment(session.worker, info, self.converter)
         self.environment.on_heartbeat = self.heartbeat
         self.ended: asyncio.Future[None] = session.server.future()
         self.is_canceled = False
         self.has_begun = False
         self.task: Any = None
+        self._has_returned = False
         self._next_beat_ns = 0
+        self._beating: Any = None
+        self._heartbeat_error: Exception | None = None
         self._held_back: Payloads | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -68,12 +78,19 @@ class Attempt:
             )
         except ReplyLost:
             self._end()  # the worker's answer does not arrive: the server waits until a timeout
+            return
         except BaseException as error:  # noqa: BLE001 - the SDK's worker reports every error, these too
-            self._end()
-            self._report_error(error)
+            self._has_returned = True
+            tell, told = await self._failed(error)
         else:
-            self._end()
-            self._report(value)
+            self._has_returned = True
+            tell, told = await self._completed(value)
+        self._end()
+        self._flush_held_back()
+        if self._beating is not None:
+            await self._beating
+        if tell is not None:
+            self.session.server.soon(tell, self.token, told)
 
     def _end(self) -> None:
         if self._timer is not None:
@@ -82,27 +99,40 @@ class Attempt:
             self.ended.set_result(None)
         self.session.end_attempt(self)
 
-    def _report(self, value: Any) -> None:
+    async def _completed(self, value: Any) -> _Report:
         try:
-            payload = encode(self.session.worker, value)
+            return self.activity.complete, await encode(self.session.worker, self.converter, value)
         except Exception as error:  # noqa: BLE001 - what does not convert is the activity's failure
-            self._report_error(error)
-        else:
-            self._flush_held_back()
-            self.session.server.soon(self.activity.complete, self.token, payload)
+            return await self._failed(error)
 
-    def _report_error(self, error: BaseException) -> None:
+    async def _failed(self, error: BaseException) -> _Report:
         if isinstance(error, temporalio.activity._CompleteAsyncError):
-            self._flush_held_back()
+            return None, None
+        if self._heartbeat_error is not None and _is_cancellation(error):
+            error = self._heartbeat_error
+        failure, is_cancellation = await failure_of(
+            self.session.worker, self.converter, error, is_canceled=self.is_canceled
+        )
+        if not is_cancellation:
+            return self.activity.fail, failure
+        details = failure.canceled_failure_info
+        return self.activity.cancel, details.details if details.HasField("details") else None
+
+    async def decode_heartbeat(self, payloads: Any) -> None:
+        """Let the code know the details of the last heartbeat. Raises ApplicationError if they do not decode."""
+        if not payloads:
             return
-        self._flush_held_back()
-        failure, is_cancellation = failure_of(self.session.worker, error, is_canceled=self.is_canceled)
-        if is_cancellation:
-            details = failure.canceled_failure_info
-            held = details.details if details.HasField("details") else None
-            self.session.server.soon(self.activity.cancel, self.token, held)
-        else:
-            self.session.server.soon(self.activity.fail, self.token, failure)
+        try:
+            if self.session.worker.codec.is_active:
+                copies = [Payload.FromString(one.SerializeToString()) for one in payloads]
+                details = await self.converter.decode(copies)
+            else:
+                details = self.converter.payload_converter.from_payloads(payloads)
+        except Exception as error:
+            raise temporalio.exceptions.ApplicationError(
+                "Failed decoding heartbeat details", non_retryable=True
+            ) from error
+        self.environment.info = replace(self.environment.info, heartbeat_details=details)
 
     def on_worker_shutdown(self) -> None:
         """Tell the code that its worker stops."""
@@ -118,7 +148,7 @@ class Attempt:
         """Take a heartbeat of the user's code; Core sends no more than its throttle lets through."""
         if self.is_canceled and self._is_blocking():
             raise temporalio.exceptions.CancelledError("Cancelled")
-        converter = self.session.worker.data_converter.payload_converter
+        converter = self.converter.payload_converter
         payloads = Payloads(payloads=converter.to_payloads(details) if details else ())
         left_ns = self._next_beat_ns - self.session.server.now_ns
         if left_ns <= 0:
@@ -144,14 +174,28 @@ class Attempt:
 
     def _send(self, payloads: Payloads) -> None:
         server = self.session.server
-        codec = self.session.worker.data_converter.payload_codec
-        if codec is not None:
-            change_payloads(payloads, lambda held: drive(codec.encode(held)))
         self._next_beat_ns = server.now_ns + self._throttle_ns()
-        if server.simulation.watch is None:
+        if self.session.worker.codec.is_active:
+            self._beating = self.session.spawn(self._encode_and_send(payloads, self._beating))
+        elif server.simulation.watch is None:
             server.soon(self._reach_server, payloads)
         else:
             self.session.spawn(self._send_under_faults(payloads))
+
+    async def _encode_and_send(self, payloads: Payloads, before: Any) -> None:
+        """Send one heartbeat after the other, however long each takes to encode."""
+        if before is not None:
+            await before
+        try:
+            held = await outgoing(self.converter, payloads.payloads)
+        except Exception as error:  # noqa: BLE001 - the SDK cancels the activity and reports this error
+            self._heartbeat_error = error
+            self._cancel(_Details and _Details())
+            return
+        if self.session.server.simulation.watch is None:
+            self.session.server.soon(self._reach_server, Payloads(payloads=held))
+        else:
+            await self._send_under_faults(Payloads(payloads=held))
 
     def _throttle_ns(self) -> int:
         limit_ns, worker = self.activity.limits.heartbeat_ns, self.session.worker
@@ -178,7 +222,7 @@ class Attempt:
             self._timer = self.session.after(self._throttle_ns(), self._on_timer)
 
     def _cancel(self, details: Any) -> None:
-        if self.ended.done() or not self.session.worker.process_is_alive:
+        if self._has_returned or self.ended.done() or not self.session.worker.process_is_alive:
             return
         self.is_canceled = True
         if details is None:
@@ -189,12 +233,13 @@ class Attempt:
 
 async def _body(attempt: Attempt) -> Any:
     activity, worker = attempt.activity, attempt.session.worker
-    asked = activity.asked
     attempt.has_begun = True
     definition = worker.activity(activity.name)
     if definition is None:
         raise not_registered(worker, activity.name, activity.execution.start.workflow_id)
-    return await call_activity(worker, definition, asked.arguments, asked.headers, attempt.environment)
+    if activity.heartbeat_details is not None:
+        await attempt.decode_heartbeat(activity.heartbeat_details.payloads)
+    return await call_activity(worker, attempt.converter, definition, activity.asked, attempt.environment)
 
 
 def not_registered(worker: Worker, name: str, workflow_id: str) -> temporalio.exceptions.ApplicationError:
@@ -207,31 +252,35 @@ def not_registered(worker: Worker, name: str, workflow_id: str) -> temporalio.ex
     )
 
 
-def new_environment(worker: Worker, info: temporalio.activity.Info) -> ActivityEnvironment:
+def converter_for(worker: Worker, info: temporalio.activity.Info) -> DataConverter:
+    """Give the data converter for an activity, in its context if it wants one."""
+    names = ("workflow_type", "activity_type", "activity_id", "workflow_id", "workflow_run_id", "is_local")
+    return worker.codec.of_activity(
+        namespace=info.namespace,
+        activity_task_queue=worker.task_queue,
+        **{name: getattr(info, name) for name in names},
+    )
+
+
+def new_environment(
+    worker: Worker, info: temporalio.activity.Info, converter: DataConverter
+) -> ActivityEnvironment:
     """Make the SDK's environment for one attempt."""
     environment = ActivityEnvironment(worker.client) if _TAKES_CLIENT else ActivityEnvironment()
     environment.info = info
-    environment.payload_converter = worker.data_converter.payload_converter
+    environment.payload_converter = converter.payload_converter
     return environment
 
 
 def activity_info(session: Session, activity: Activity) -> temporalio.activity.Info:
     """Give what ``activity.info()`` says."""
     execution, asked, limits = activity.execution, activity.asked, activity.limits
-    converter = session.worker.data_converter.payload_converter
-    held = activity.heartbeat_details
-    if held is not None and session.worker.data_converter.payload_codec is not None:
-        held = Payloads.FromString(held.SerializeToString())
-        codec = session.worker.data_converter.payload_codec
-        change_payloads(held, lambda payloads: drive(codec.decode(payloads)))
     values = {
         "activity_id": asked.activity_id,
         "activity_type": activity.name,
         "attempt": activity.attempt,
         "current_attempt_scheduled_time": date(activity.queued_ns),
-        "heartbeat_details": converter.from_payloads(held.payloads)
-        if held is not None and held.payloads
-        else [],
+        "heartbeat_details": [],  # decoded when the code begins: that may fail
         "heartbeat_timeout": delta(limits.heartbeat_ns),
         "schedule_to_close_timeout": delta(limits.schedule_to_close_ns),
         "scheduled_time": date(activity.scheduled_ns),
@@ -248,21 +297,42 @@ def activity_info(session: Session, activity: Activity) -> temporalio.activity.I
     return replace(_TEMPLATE, **{name: value for name, value in values.items() if name in _INFO_FIELDS})
 
 
-def encode(worker: Worker, value: Any) -> Any:
+async def encode(worker: Worker, converter: DataConverter, value: Any) -> Any:
     """Turn an activity's value into a payload."""
-    [payload] = worker.data_converter.payload_converter.to_payloads([value])
-    codec = worker.data_converter.payload_codec
-    return payload if codec is None else drive(codec.encode([payload]))[0]
+    if worker.codec.is_active:
+        [payload] = await converter.encode([value])
+    else:
+        [payload] = converter.payload_converter.to_payloads([value])
+    return payload
 
 
-def failure_of(worker: Worker, error: BaseException, *, is_canceled: bool) -> tuple[Failure, bool]:
+async def outgoing(converter: DataConverter, payloads: Any) -> list[Payload]:
+    """Give payloads as they leave the worker."""
+    held = list(payloads)
+    steps = (
+        "_encode_payload_sequence",
+        "_external_store_payload_sequence",
+        "_encode_reference_payload_sequence",
+    )
+    for step in steps:
+        act = getattr(converter, step, None)  # in older releases of the SDK the first does all
+        held = held if act is None or not held else await act(held)
+    return held
+
+
+async def failure_of(
+    worker: Worker, converter: DataConverter, error: BaseException, *, is_canceled: bool
+) -> tuple[Failure, bool]:
     """Turn an activity's error into a failure, and tell whether the activity has cancelled itself."""
-    converter, failure = worker.data_converter, Failure()
-    is_cancellation = isinstance(error, asyncio.CancelledError | temporalio.exceptions.CancelledError)
+    failure, is_cancellation = Failure(), _is_cancellation(error)
     if is_cancellation and is_canceled:
         error = temporalio.exceptions.CancelledError("Cancelled")
-    converter.failure_converter.to_failure(error, converter.payload_converter, failure)
-    codec = converter.payload_codec
-    if codec is not None:
-        change_payloads(failure, lambda payloads: drive(codec.encode(payloads)))
+    if worker.codec.is_active:
+        await converter.encode_failure(error, failure)
+    else:
+        converter.failure_converter.to_failure(error, converter.payload_converter, failure)
     return failure, is_cancellation and is_canceled
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    return isinstance(error, asyncio.CancelledError | temporalio.exceptions.CancelledError)

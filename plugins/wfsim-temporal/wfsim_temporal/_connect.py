@@ -1,13 +1,14 @@
 """Unmodified programs: clients that connect and workers that are made in a simulation are simulated ones.
 
 In force while `simulated_temporal` is entered, and only for code that a simulation runs. What is replaced:
-``ServiceClient.connect`` (so ``Client.connect`` runs as it is, plugins and all), what ``Worker(...)`` makes, and
-the two ways in which ``WorkflowEnvironment`` starts a server.
+``ServiceClient.connect`` (so ``Client.connect`` runs as it is, plugins and all), what ``Worker(...)`` makes, the
+two ways in which ``WorkflowEnvironment`` starts a server, and where ``Replayer`` replays.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,10 @@ import temporalio.worker
 from temporalio.client import Client
 from temporalio.service import ConnectConfig, ServiceClient
 from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Replayer
 
 from wfsim.kernel import current
+from wfsim_temporal._replayer import replaying_outside
 from wfsim_temporal._server import Server, Settings, server_here
 from wfsim_temporal._service import SimulatedServiceClient
 from wfsim_temporal._worker import Worker
@@ -40,6 +43,7 @@ def simulated_temporal(settings: Settings | None = None) -> Iterator[None]:
     undo = [
         _replace(ServiceClient, "connect", staticmethod(_inside(connect, ServiceClient.connect))),
         _replace(_RealWorker, "__new__", staticmethod(_new_worker)),
+        _replace(Replayer, "workflow_replay_iterator", replaying_outside(Replayer.workflow_replay_iterator)),
         *_replace_environments(chosen),
     ]
     try:
@@ -65,8 +69,17 @@ def _inside(act: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., 
 
 
 def _new_worker(cls: type, *_args: Any, **_options: Any) -> Any:
-    is_simulated = cls is _RealWorker and current() is not None
-    return object.__new__(Worker if is_simulated else cls)
+    return object.__new__(cls if current() is None else _simulated(cls))
+
+
+@functools.cache
+def _simulated(cls: type) -> type:
+    """Give the simulated kind of a worker class. What a user's own class inherits comes from the simulated one."""
+    if cls is _RealWorker:
+        return Worker
+    if issubclass(cls, Worker):
+        return cls
+    return type(cls.__name__, (cls, Worker), {"__module__": cls.__module__, "__qualname__": cls.__qualname__})
 
 
 def _replace(owner: type, name: str, value: Any) -> Callable[[], None]:

@@ -117,6 +117,9 @@ class Execution:
             "first_execution_run_id": self.first_run_id,
             "continued_from_execution_run_id": start.continued_run_id,
             "cron_schedule": start.cron_schedule,
+            "memo": {"fields": self.memo},
+            "last_completion_result": start.last_result,
+            "continued_failure": start.last_failure,
         }
 
     def _time_out(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -11,16 +12,15 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import temporalio.common
 import temporalio.converter
 import temporalio.workflow
-from temporalio.api.common.v1 import Payloads
+from temporalio.api.failure.v1 import Failure
 from temporalio.bridge.proto import workflow_activation
 from temporalio.worker import WorkflowInstanceDetails
 
-from wfsim_temporal._payloads import change_payloads, drive
 from wfsim_temporal._proto import Job, date, delta, job_of
 from wfsim_temporal.errors import NonDeterministicWorkflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from wfsim_temporal._execution import Execution
     from wfsim_temporal._session import Session
@@ -62,10 +62,12 @@ class CachedWorkflow:
     """One workflow instance. It lives in a context of its own and knows nothing of the simulation."""
 
     def __init__(self, session: Session, execution: Execution) -> None:
+        self.turn = asyncio.Lock()
+        self._session = session
         self._execution = execution
-        self._codec = session.worker.data_converter.payload_codec
+        self._codec = session.worker.codec
         self._context = Context()
-        self._instance: Any = self._enter(session.worker.runner.create_instance, _details(session, execution))
+        self._instance: Any = None
 
     def _enter(self, act: Callable[[Any], Any], argument: Any) -> Any:
         loop = asyncio._get_running_loop()
@@ -85,15 +87,27 @@ class CachedWorkflow:
             continue_as_new_suggested=length > self._execution.server.settings.suggest_continue_as_new_at,
         )
         activation.timestamp.FromNanoseconds(time_ns)
-        codec = self._codec
-        if codec is not None:
-            change_payloads(activation, lambda payloads: drive(codec.decode(payloads)))
+        if self._instance is None:
+            details = _details(self._session, self._execution, jobs[0].initialize_workflow)
+            self._instance = self._enter(self._session.worker.runner.create_instance, details)
         completion = self._enter(self._instance.activate, activation)
-        if codec is not None:
-            change_payloads(completion, lambda payloads: drive(codec.encode(payloads)))
         if completion.HasField("failed"):
             raise ActivationFailed(completion.failed.failure)
         return list(completion.successful.commands)
+
+    async def decode(self, jobs: list[Job]) -> list[Job]:
+        """Give jobs as the workflow is to see them. Raises ActivationFailed, as does ``encode``."""
+        with _failing():
+            return await self._codec.decode(jobs, self._converter())
+
+    async def encode(self, commands: list[Any]) -> list[Any]:
+        """Give commands as they leave the worker."""
+        with _failing():
+            return await self._codec.encode(commands, self._converter())
+
+    def _converter(self) -> Any:
+        namespace, workflow_id = self._execution.server.namespace, self._execution.start.workflow_id
+        return self._codec.of_workflow(namespace, workflow_id, self._instance)
 
     def replay(self, tasks: list[list[Activation]]) -> None:
         """Do again what completed tasks did. Raises NonDeterministicWorkflow where it comes out differently."""
@@ -121,7 +135,7 @@ class CachedWorkflow:
             start.workflow_id, start.workflow_type, number, before, after
         ) from None
 
-    def query(self, asked: Any) -> Any:
+    async def query(self, asked: Any) -> Any:
         """Ask it something; give the SDK's query result."""
         server = self._execution.server
         job = job_of(
@@ -132,11 +146,15 @@ class CachedWorkflow:
                 "headers": dict(asked.header.fields),
             }
         )
-        commands = self.activate([job], server.now_ns, len(self._execution.log))
-        return commands[-1].respond_to_query
+        jobs = await self.decode([job]) if self._codec.is_active else [job]
+        commands = self.activate(jobs, server.now_ns, len(self._execution.log))[-1:]
+        [told] = await self.encode(commands) if self._codec.is_active else commands
+        return told.respond_to_query
 
     def evict(self) -> None:
         """Let it go. Its tasks are cancelled without a trace; that may take some tries, as with Core."""
+        if self._instance is None:
+            return
         job = job_of(remove_from_cache={"message": "evicted"})
         failure = None
         for _ in range(_EVICTION_TRIES):
@@ -187,7 +205,19 @@ def _first(commands: list[Any]) -> str:
     return f"{kind.replace('_', ' ')}{named}"
 
 
-def _details(session: Session, execution: Execution) -> WorkflowInstanceDetails:
+@contextmanager
+def _failing() -> Iterator[None]:
+    """Let what a codec raises fail the workflow task, as the SDK's worker does."""
+    try:
+        yield
+    except Exception as error:
+        _LOG.warning("a payload codec failed", exc_info=True)
+        failure = Failure(message=f"{type(error).__name__}: {error}")
+        failure.application_failure_info.type = type(error).__name__
+        raise ActivationFailed(failure) from error
+
+
+def _details(session: Session, execution: Execution, init: Any) -> WorkflowInstanceDetails:
     captured, start = session.worker.captured, execution.start
     definition = captured.definitions.get(start.workflow_type) or captured.definitions.get(None)
     if definition is None:
@@ -196,10 +226,10 @@ def _details(session: Session, execution: Execution) -> WorkflowInstanceDetails:
         raise ActivationFailed(_not_registered(message))
     changes = {
         "defn": definition,
-        "info": replace(captured.details.info, **_only(_INFO_FIELDS, _info(execution))),
+        "info": replace(captured.details.info, **_only(_INFO_FIELDS, _info(execution, init))),
         "randomness_seed": execution.seed,
-        "last_completion_result": start.last_result or Payloads(),
-        "last_failure": start.last_failure,
+        "last_completion_result": init.last_completion_result,
+        "last_failure": init.continued_failure if init.HasField("continued_failure") else None,
     }
     details: WorkflowInstanceDetails = replace(captured.details, **_only(_DETAILS_FIELDS, changes))
     return details
@@ -210,7 +240,7 @@ def _only(known: set[str], values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in known}
 
 
-def _info(execution: Execution) -> dict[str, Any]:
+def _info(execution: Execution, init: Any) -> dict[str, Any]:
     start, namespace = execution.start, execution.server.namespace
     owner = None if start.parent is None else start.parent.owner
     root, indexed = execution.root, execution.indexed()
@@ -220,10 +250,10 @@ def _info(execution: Execution) -> dict[str, Any]:
         "continued_run_id": start.continued_run_id or None,
         "cron_schedule": start.cron_schedule or None,
         "execution_timeout": delta(start.execution_timeout_ns),
-        "headers": dict(start.headers),
+        "headers": dict(init.headers),
         "namespace": namespace,
         "parent": owner and temporalio.workflow.ParentInfo(namespace, owner.run_id, owner.start.workflow_id),
-        "raw_memo": dict(execution.memo),
+        "raw_memo": dict(init.memo.fields),
         "retry_policy": None if policy is None else temporalio.common.RetryPolicy.from_proto(policy),
         "run_id": execution.run_id,
         "run_timeout": delta(start.run_timeout_ns),
@@ -244,8 +274,6 @@ def _info(execution: Execution) -> dict[str, Any]:
 
 
 def _not_registered(message: str) -> Any:
-    from temporalio.api.failure.v1 import Failure
-
     failure = Failure(message=message)
     failure.application_failure_info.type = "NotFoundError"
     return failure

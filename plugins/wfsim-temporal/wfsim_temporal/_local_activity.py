@@ -16,7 +16,7 @@ from temporalio.testing import ActivityEnvironment
 from wfsim.kernel import perform
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._activity_body import call_activity
-from wfsim_temporal._attempt import encode, failure_of, new_environment, not_registered
+from wfsim_temporal._attempt import converter_for, encode, failure_of, new_environment, not_registered
 from wfsim_temporal._proto import FOREVER, Job, date, duration, job_of, ns_of, resolution
 from wfsim_temporal._retry import CANCEL_REQUESTED, DEFAULT_POLICY, IN_PROGRESS, START_TO_CLOSE, next_try
 
@@ -40,6 +40,7 @@ class LocalActivity:
         self._attempt = asked.attempt or 1
         self._is_canceled = False
         self._environment: ActivityEnvironment | None = None
+        self.converter: Any = None
         self._began_ns = execution.server.now_ns
         self._attempt_ns = 0
         whole_ns = ns_of(asked, "schedule_to_close_timeout")
@@ -82,8 +83,9 @@ class LocalActivity:
                 return
 
     async def _try(self, session: Session) -> tuple[str, Any]:
-        worker = session.worker
-        self._environment = new_environment(worker, self._info())
+        worker, info = session.worker, self._info()
+        self.converter = converter_for(worker, info)
+        self._environment = new_environment(worker, info, self.converter)
         start = self.execution.start
         running = perform(
             "local_activity",
@@ -101,12 +103,15 @@ class LocalActivity:
                 value = await running
             else:
                 value = await asyncio.wait_for(running, self._timeout_ns / NS_PER_SECOND)
-            return "completed", resolution(completed={"result": encode(worker, value)})
+            result = await encode(worker, self.converter, value)
+            return "completed", resolution(completed={"result": result})
         except TimeoutError:
             failure = Failure(message="activity StartToClose timeout")
             failure.timeout_failure_info.timeout_type = START_TO_CLOSE  # type: ignore[assignment]
         except BaseException as error:  # noqa: BLE001 - the SDK's worker reports every error
-            failure, is_cancellation = failure_of(worker, error, is_canceled=self._is_canceled)
+            failure, is_cancellation = await failure_of(
+                worker, self.converter, error, is_canceled=self._is_canceled
+            )
             if is_cancellation:
                 return "canceled", self._canceled()
         return "failed", failure
@@ -230,4 +235,4 @@ async def _body(activity: LocalActivity, session: Session) -> Any:
         raise not_registered(worker, asked.activity_type, activity.execution.start.workflow_id)
     environment = activity._environment
     assert environment is not None  # noqa: S101 - made just before this is called
-    return await call_activity(worker, definition, asked.arguments, asked.headers, environment)
+    return await call_activity(worker, activity.converter, definition, asked, environment)

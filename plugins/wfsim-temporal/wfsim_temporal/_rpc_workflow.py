@@ -13,7 +13,7 @@ from temporalio.service import RPCStatusCode
 
 from wfsim_temporal._id_policy import TERMINATE_EXISTING, TERMINATE_IF_RUNNING, USE_EXISTING, refuses
 from wfsim_temporal._instance import ActivationFailed
-from wfsim_temporal._proto import STATUS
+from wfsim_temporal._proto import STATUS, duration
 from wfsim_temporal._rpc_error import not_found, rpc_error
 from wfsim_temporal._start import start_of
 from wfsim_temporal.errors import NotSimulated
@@ -21,6 +21,7 @@ from wfsim_temporal.errors import NotSimulated
 if TYPE_CHECKING:
     from wfsim_temporal._execution import Execution
     from wfsim_temporal._server import Server
+    from wfsim_temporal._start import Start
 
 _Info: Any = WorkflowExecutionInfo  # messages inside are written as dicts, which protobuf takes
 _CLOSE_EVENT: Final = 2  # HistoryEventFilterType
@@ -114,7 +115,7 @@ async def _query(server: Server, request: Any, answer: type[Any]) -> Any:
         message = "no poller seen for task queue recently, worker may be down"
         raise rpc_error(RPCStatusCode.FAILED_PRECONDITION, message, details.QueryFailedFailure())
     try:
-        told = session.query(execution, request.query)
+        told = await session.query(execution, request.query)
     except ActivationFailed as error:
         raise rpc_error(RPCStatusCode.INVALID_ARGUMENT, error.args[0].message) from error
     if not told.HasField("succeeded"):
@@ -135,7 +136,7 @@ async def _history(server: Server, request: Any, answer: type[Any]) -> Any:
 
 async def _describe(server: Server, request: Any, answer: type[Any]) -> Any:
     execution = execution_of(server, request.execution)
-    told = answer(workflow_execution_info=_info(execution))
+    told = answer(workflow_execution_info=_info(execution), execution_config=_config(execution.start))
     for activity in execution.activities.values():
         if not activity.is_over:
             told.pending_activities.add(
@@ -146,6 +147,19 @@ async def _describe(server: Server, request: Any, answer: type[Any]) -> Any:
                 last_failure=activity.last_failure,
             )
     return told
+
+
+def _config(start: Start) -> dict[str, Any]:
+    timeouts = {
+        "workflow_execution_timeout": start.execution_timeout_ns,
+        "workflow_run_timeout": start.run_timeout_ns,
+        "default_workflow_task_timeout": start.task_timeout_ns,
+    }
+    return {
+        "task_queue": {"name": start.task_queue, "kind": 1},
+        "user_metadata": start.user_metadata,
+        **{name: duration(ns) for name, ns in timeouts.items() if ns is not None},
+    }
 
 
 def _info(execution: Execution) -> Any:

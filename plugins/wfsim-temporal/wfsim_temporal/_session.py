@@ -12,6 +12,7 @@ from wfsim.kernel import fault_point, spawn
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._attempt import Attempt
 from wfsim_temporal._instance import ActivationFailed, CachedWorkflow, in_order
+from wfsim_temporal._payloads import drive
 from wfsim_temporal._workflow_task import Activation
 from wfsim_temporal.errors import NonDeterministicWorkflow
 
@@ -109,10 +110,17 @@ class Session:
     def work_on(self, task: WorkflowTask) -> None:
         """Do a workflow task."""
         self._seen_ns = self.server.now_ns
-        if self.server.simulation.watch is None:
-            self._do(task, task.token)
-        else:
+        if self.server.simulation.watch is not None:
             self.spawn(self._do_under_faults(task, task.token))
+        else:
+            self._now_or_later(self._do(task, task.token))
+
+    def _now_or_later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do work on a workflow at once, unless the worker's codec may have to wait."""
+        if self.worker.codec.is_active:
+            self.spawn(work)
+        else:
+            drive(work)
 
     async def _do_under_faults(self, task: WorkflowTask, token: int) -> None:
         name = task.execution.start.workflow_type
@@ -123,7 +131,7 @@ class Session:
             failure = Failure(message=f"{type(error).__name__}: {error}")
             self.server.soon(task.fail, token, failure)
             return
-        if not self._activate(task, token, task.jobs):
+        if not await self._activate(task, token, task.jobs):
             return
         try:
             fault = await fault_point("reply", **at)
@@ -133,8 +141,8 @@ class Session:
         if fault is not None and fault.kind == "evict" and not task.machines.local_activities:
             self.server.soon(task.drop_if_idle)
 
-    def _do(self, task: WorkflowTask, token: int) -> None:
-        if self._activate(task, token, task.jobs):
+    async def _do(self, task: WorkflowTask, token: int) -> None:
+        if await self._activate(task, token, task.jobs):
             self.finish(task, token)
 
     def finish(self, task: WorkflowTask, token: int) -> None:
@@ -148,27 +156,47 @@ class Session:
 
     def resume(self, task: WorkflowTask, token: int, jobs: list[Any]) -> None:
         """Activate the workflow within an open task: a local activity has ended."""
-        if self._activate(task, token, jobs):
-            self.finish(task, token)
 
-    def _activate(self, task: WorkflowTask, token: int, jobs: list[Any]) -> bool:
+        async def go_on() -> None:
+            if await self._activate(task, token, jobs):
+                self.finish(task, token)
+
+        self._now_or_later(go_on())
+
+    async def _activate(self, task: WorkflowTask, token: int, jobs: list[Any]) -> bool:
         """Activate the workflow, again as long as something resolves at once. False if the task has failed."""
         if not task.is_current(token):
             return False
         try:
             cached = self._cached(task.execution)
-            jobs = in_order(jobs)
-            while jobs:
-                length = len(task.execution.log)
-                commands = cached.activate(jobs, task.time_ns, length)
-                task.activations.append(Activation(task.time_ns, length, jobs, commands))
-                jobs = in_order(task.machines.take(commands))
+            if not self.worker.codec.is_active:
+                return await self._take_steps(cached, task, token, jobs)
+            async with cached.turn:
+                return await self._take_steps(cached, task, token, jobs)
         except ActivationFailed as error:
             self.server.soon(task.fail, token, error.args[0])
             return False
         except NonDeterministicWorkflow as error:
             self.server.soon(task.fail, token, Failure(message=str(error)), error)
             return False
+
+    async def _take_steps(
+        self, cached: CachedWorkflow, task: WorkflowTask, token: int, jobs: list[Any]
+    ) -> bool:
+        """Activate; while a codec waits the task may end, and then this leads nowhere any more."""
+        has_codec = self.worker.codec.is_active
+        while jobs:
+            jobs = in_order(await cached.decode(jobs) if has_codec else jobs)
+            if not task.is_current(token):
+                return False
+            length = len(task.execution.log)
+            commands = cached.activate(jobs, task.time_ns, length)
+            task.activations.append(Activation(task.time_ns, length, jobs, commands))
+            if has_codec:
+                commands = await cached.encode(commands)
+                if not task.is_current(token):
+                    return False
+            jobs = task.machines.take(commands)
         return True
 
     def _cached(self, execution: Execution) -> CachedWorkflow:
@@ -183,11 +211,13 @@ class Session:
                 cached.replay(execution.task.done)
         return cached
 
-    def query(self, execution: Execution, asked: Any) -> Any:
+    async def query(self, execution: Execution, asked: Any) -> Any:
         """Answer a query; a workflow that is not in the cache is replayed for it."""
         known = execution.run_id in self._cache
+        cached = self._cached(execution)
         try:
-            return self._cached(execution).query(asked)
+            async with cached.turn:
+                return await cached.query(asked)
         finally:
             if not known:
                 self.evict(execution)

@@ -47,6 +47,7 @@ class Start:
     parent: Child | None = None
     request_id: str = ""
     cron_schedule: str = ""
+    user_metadata: Any = None
 
     def attributes(self, run_id: str, first_run_id: str) -> dict[str, Any]:
         """Give the attributes of the event that begins the run."""
@@ -100,6 +101,7 @@ def start_of(request: Any, now_ns: int) -> Start:
         task_timeout_ns=ns_of(request, "workflow_task_timeout") or _TASK_TIMEOUT_NS,
         delay_ns=ns_of(request, "workflow_start_delay") or 0,
         request_id=request.request_id,
+        user_metadata=request.user_metadata if request.HasField("user_metadata") else None,
     )
     return on_schedule(start, request.cron_schedule, now_ns)
 

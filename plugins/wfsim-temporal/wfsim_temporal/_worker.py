@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import temporalio.activity
 import temporalio.worker
+from temporalio.client import HeaderCodecBehavior
 from temporalio.worker import UnsandboxedWorkflowRunner
 
 from wfsim.kernel import start_process
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._capture import Captured, capture
+from wfsim_temporal._codec import Codec
 from wfsim_temporal._service import SimulatedServiceClient
 from wfsim_temporal._session import Session
 from wfsim_temporal.errors import NotSimulated
@@ -52,6 +54,7 @@ class Worker(temporalio.worker.Worker):
         self.server = service.server
         self._settings = config
         self.data_converter = client.data_converter
+        self.codec = Codec(client.data_converter, with_headers=_encodes_headers(client))
         self._client = client
         self.activity_slots: int = config["max_concurrent_activities"] or _DEFAULT_SLOTS
         self.default_throttle_ns = _ns(config["default_heartbeat_throttle_interval"])
@@ -232,6 +235,11 @@ def _check(config: Mapping[str, Any]) -> None:
             raise NotSimulated(f"{what} not simulated; leave out {name}")
     if not (config["workflows"] or config["activities"]):
         raise ValueError("At least one activity, Nexus service, or workflow must be specified")
+
+
+def _encodes_headers(client: Client) -> bool:
+    behavior = client.config().get("header_codec_behavior")
+    return behavior == HeaderCodecBehavior.CODEC
 
 
 def _interceptors(client: Client, config: Mapping[str, Any]) -> list[Any]:
