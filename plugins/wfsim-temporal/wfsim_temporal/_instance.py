@@ -187,9 +187,16 @@ def _without_validator(job: Job) -> Job:
 
 
 def _essence(command: Any) -> Any:
-    """Give of a command what replay must give again; failures carry stack traces, which may differ."""
+    """Give of a command what replay must give again: failures carry stack traces, headers the ids of spans."""
     kind = command.WhichOneof("variant")
-    return kind if kind in {"fail_workflow_execution", "update_response"} else command
+    if kind in {"fail_workflow_execution", "update_response"}:
+        return kind
+    if not getattr(getattr(command, kind), "headers", None):
+        return command
+    bare = type(command)()
+    bare.CopyFrom(command)
+    getattr(bare, kind).ClearField("headers")
+    return bare
 
 
 def _first(commands: list[Any]) -> str:

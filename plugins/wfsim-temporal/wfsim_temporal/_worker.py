@@ -238,12 +238,12 @@ def _check(config: Mapping[str, Any]) -> None:
 
 
 def _encodes_headers(client: Client) -> bool:
-    behavior = client.config().get("header_codec_behavior")
+    behavior = client.config(active_config=True).get("header_codec_behavior")
     return behavior == HeaderCodecBehavior.CODEC
 
 
 def _interceptors(client: Client, config: Mapping[str, Any]) -> list[Any]:
-    known = client.config()["interceptors"]
+    known = client.config(active_config=True)["interceptors"]  # those that its plugins have added too
     own = [one for one in known if isinstance(one, temporalio.worker.Interceptor)]
     return [*own, *(config["interceptors"] or ())]
 
