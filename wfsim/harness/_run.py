@@ -89,6 +89,7 @@ def simulate(
     max_stalled_steps: int | None = None,
     debug: bool = False,
     trace: bool = False,
+    record_arguments: bool = False,
 ) -> Run:
     """Run ``main(*args)`` in virtual time under ``faults`` and return what happened.
 
@@ -97,9 +98,10 @@ def simulate(
     a run: a new one for each, since it counts. ``max_time`` bounds virtual
     time (seconds, or "2h"), ``max_steps`` the number of steps, ``max_stalled_steps`` the steps in which
     time stands still; to reach a bound is an outcome, not an error. ``trace`` records each step
-    of each task in ``Run.trace``. An error of ``main`` is in ``Run.error``; ``Run.result()`` raises it.
+    of each task in ``Run.trace``. ``record_arguments`` adds to the history what each call was given, as plain
+    data: ``op.data["arguments"]``. An error of ``main`` is in ``Run.error``; ``Run.result()`` raises it.
     """
-    options = {"start": start, "debug": debug, "trace": trace}
+    options = {"start": start, "debug": debug, "trace": trace, "record_arguments": record_arguments}
     bounds = bounds_of(max_time, max_steps, max_stalled_steps)
     function = main_of(main)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 from wfsim.errors import ReplyLost
 from wfsim.history import WIDTH, Plain, describe_error, plain_data
 from wfsim.kernel._ambient import current, process_name
+from wfsim.kernel._arguments import with_arguments
 from wfsim.kernel._cause import cause_of, current_parent, mark, set_parent
 from wfsim.kernel._faultpoint import strike
 from wfsim.kernel._tasks import sleep
@@ -244,7 +245,7 @@ async def perform_in(  # noqa: C901  (see below)
     simulation, clock, entries, plans, process, parent, alone = where
     plan = plans.get(who)
     if plan is None or plan[0] is not fn:
-        plan = _plan(simulation, who, fn)
+        plan, data = _plan(simulation, who, fn, args, data)
     _, awaited, before_call, before_reply = plan
     waited_ns = 0
     while True:
@@ -278,8 +279,17 @@ async def perform_in(  # noqa: C901  (see below)
         attempt += 1
 
 
-def _plan(simulation: Simulation, who: tuple[str, str, str], fn: Callable[..., Any]) -> Plan:
-    """Look up what a step needs to know of its function and of the nemesis, and keep it for the next time."""
+def _plan(
+    simulation: Simulation,
+    who: tuple[str, str, str],
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    data: dict[str, Any] | None,
+) -> tuple[Plan, dict[str, Any] | None]:
+    """Look up what a step needs to know of its function and of the nemesis, and keep it for the next time.
+
+    Where arguments are recorded nothing is kept: so each call comes here, and gets them into its data.
+    """
     plans, watch = simulation.plans, simulation.watch
     if len(plans) > _MANY:  # names made for one call each are not worth remembering
         plans.clear()
@@ -289,8 +299,10 @@ def _plan(simulation: Simulation, who: tuple[str, str, str], fn: Callable[..., A
         None if watch is None else watch.at("call", *who),
         None if watch is None else watch.at("reply", *who),
     )
+    if simulation.record_arguments:
+        return plan, with_arguments(fn, args, data)
     plans[who] = plan
-    return plan
+    return plan, data
 
 
 def _record_failure(

@@ -98,6 +98,7 @@ class Simulation:
         nemesis: who injects faults; None for none.
         debug: asyncio's debug mode.
         trace: record each step of each task in `trace`, for the detector of nondeterminism.
+        record_arguments: record what each operation's function is called with, as `data["arguments"]`.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Simulation:
         nemesis: Nemesis | None = None,
         debug: bool = False,
         trace: bool = False,
+        record_arguments: bool = False,
     ) -> None:
         self.seed = _whole(seed)
         self.start = _date(start)
@@ -126,6 +128,7 @@ class Simulation:
         self._ambient = _ambient.Ambient(self)
         self.coroutine_functions: dict[Any, bool] = {}
         self.plans: dict[tuple[str, str, str], Plan] = {}
+        self.record_arguments = record_arguments
         self._streams: dict[str, Stream] = {}
         self._debug = debug
         self._used = self.is_running = False

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from wfsim.errors import DesignError
 from wfsim.history import plain_data
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from wfsim.history import History, Span
 
@@ -27,6 +28,8 @@ class Call:
 
     ``ended`` is "ok", "failed", "unknown" (nobody knows whether it took effect) or "unfinished"; ``value`` what
     it gave, as plain data; ``error`` the name of its last error. ``instance`` is the process it happened in.
+    ``arguments`` are those of its function by name, as plain data; a step that takes a context has its ``input`` and
+    ``results``, a function of a machine ``event``, ``payload``, ``input`` and ``data``.
     """
 
     name: str
@@ -39,11 +42,16 @@ class Call:
     ops: tuple[int, ...]
     step: str = ""
     kind: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    tells: tuple[str, ...] = ()
+    """Which arguments are of interest, and so told."""
 
     def __str__(self) -> str:
         tries = f", {self.attempts} attempts" if self.attempts > 1 else ""
         how = {"failed": f" failed: {self.error}", "unknown": f" in doubt: {self.error}"}.get(self.ended, "")
-        return f"{self.name}{how}{' is not finished' if self.ended == 'unfinished' else ''}{tries}"
+        told = [f"{name}={self.arguments[name]!r}" for name in self.tells if name in self.arguments]
+        given = f"({', '.join(told)})" if self.tells else ""
+        return f"{self.name}{given}{how}{' is not finished' if self.ended == 'unfinished' else ''}{tries}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,14 @@ class Called:
     value: Any = ANY
     error: str | None = None
     where: Callable[[Call], bool] | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] | Callable[[Mapping[str, Any]], bool] | None = None
+
+    @property
+    def spoken_of(self) -> tuple[str, ...]:
+        """The names of the arguments that are spoken of."""
+        named = self.arguments if isinstance(self.arguments, Mapping) else ()
+        return tuple(dict.fromkeys([*self.given, *named]))
 
     def matches(self, call: Call) -> bool:
         """Tell whether a call is as expected."""
@@ -65,7 +81,18 @@ class Called:
             and self.ended in {None, call.ended}
             and (self.value is ANY or plain_data({"value": self.value})["value"] == call.value)
             and self.error in {None, call.error}
+            and self._fits(call.arguments)
             and (self.where is None or bool(self.where(call)))
+        )
+
+    def _fits(self, actual: Mapping[str, Any]) -> bool:
+        if callable(self.arguments) and not self.arguments(actual):
+            return False
+        named = self.arguments if isinstance(self.arguments, Mapping) else {}
+        if isinstance(self.arguments, Mapping) and set(named) != set(actual):
+            return False
+        return all(
+            name in actual and _is_so(value, actual[name]) for name, value in {**named, **self.given}.items()
         )
 
     def __str__(self) -> str:
@@ -76,9 +103,23 @@ class Called:
         ]
         if self.value is not ANY:
             said.append(f"value={self.value!r}")
+        said += [f"{name}={_in_words(value)}" for name, value in self.given.items()]
+        if self.arguments is not None:
+            said.append(f"arguments={_in_words(self.arguments)}")
         if self.where is not None:
-            said.append(f"where={getattr(self.where, '__name__', 'a function')}")
+            said.append(f"where={_in_words(self.where)}")
         return self.name + (f" ({', '.join(said)})" if said else "")
+
+
+def _is_so(expected: Any, actual: Any) -> bool:
+    """Tell whether an argument is as expected: the same as plain data, or as a function of it wants it."""
+    if callable(expected):
+        return bool(expected(actual))
+    return bool(plain_data({"value": expected})["value"] == actual)
+
+
+def _in_words(value: Any) -> str:
+    return getattr(value, "__name__", "a function") if callable(value) else repr(value)
 
 
 ExpectedCall: TypeAlias = str | Called
@@ -94,18 +135,28 @@ def called(
     value: Any = ANY,
     error: type[BaseException] | str | None = None,
     where: Callable[[Call], bool] | None = None,
+    arguments: Mapping[str, Any] | Callable[[Mapping[str, Any]], bool] | None = None,
+    **given: Any,
 ) -> Called:
     """Say more of an expected call than its name: ``called("charge", attempts=3, ended="failed")``.
 
-    ``value`` is compared with what the call gave, as the history holds it: as plain data. ``where`` is a function
-    of the :class:`Call`. Raise DesignError if nothing could ever be so.
+    Any other word is an argument by its name, compared as plain data, or by a function of it:
+    ``called("charge", order="o-1", amount=lambda amount: amount > 10)``; what is not named may be anything.
+    ``arguments`` are all of them and no others (also those whose names are words of this function), or a function
+    of them all. A step that takes a context is given its ``input`` and ``results``. ``value`` is compared with what
+    the call gave, as the history holds it: as plain data. ``where`` is a function of the :class:`Call`.
+    Raise DesignError if nothing could ever be so.
     """
     if ended not in {None, *_ENDS}:
         raise DesignError(f"ended={ended!r} of called({name!r}) is unknown; allowed: {', '.join(_ENDS)}")
     if attempts is not None and (type(attempts) is not int or attempts < 1):
         raise DesignError(f"attempts={attempts!r} of called({name!r}) must be 1 or more")
     title = error.__name__ if isinstance(error, type) else error
-    return Called(name, attempts, ended, value, title, where)
+    if arguments is not None and not (isinstance(arguments, Mapping) or callable(arguments)):
+        raise DesignError(
+            f"arguments={arguments!r} of called({name!r}) must be a mapping by name, or a function of one"
+        )
+    return Called(name, attempts, ended, value, title, where, given, arguments)
 
 
 def expected_call(one: Any) -> Called:
@@ -154,4 +205,5 @@ def _call(spans: list[Span]) -> Call:
         tuple(span.index for span in spans),
         first.name,
         first.kind,
+        first.data.get("arguments", {}),
     )

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from wfsim.errors import DesignError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from wfsim.nemesis import Rule
     from wfsim.words._subject import Subject
 
 _GLOB = ("*", "?", "[")
 _BACK = "compensate "
+_SAYS = ("attempts", "ended", "value", "error", "where", "arguments")  # what else is said of a call
 _CLOSE = 0.6
 # Where not all names are known a close one may well be another: order.paid, order.placed.
 _VERY_CLOSE = 0.88
@@ -40,6 +41,22 @@ def check_calls(subject: Subject, names: Iterable[str], seen: Iterable[str]) -> 
     for name in names:
         if name not in known:
             check_name("step", name, known, _title(subject), is_all=steps is not None)
+
+
+def check_arguments(call: str, names: Iterable[str], seen: Sequence[Mapping[str, object]]) -> None:
+    """Hold the names of arguments against those that the calls of this name had; nothing is known before one."""
+    known = list(dict.fromkeys(name for arguments in seen for name in arguments))
+    for name in names if seen else ():
+        if name in known:
+            continue
+        close = difflib.get_close_matches(name, [*known, *_SAYS], n=1)
+        if not known and not close:
+            raise DesignError(
+                f"{call!r} is called without arguments, so none is {name!r}; what a lambda closes over cannot be "
+                "seen: let the function take the context, or hand over functools.partial(function, ...)"
+            )
+        hint = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(known)}"
+        raise DesignError(f"{call!r} has no argument {name!r}; {hint}")
 
 
 def check_steps(subject: Subject, names: Sequence[str]) -> None:

@@ -71,7 +71,14 @@ def play(sentence: Sentence, fault: Rule | None = None) -> Scene:
         return hands[-1]
 
     start, max_time = sentence.start, sentence.max_time
-    run = simulate(_Play(sentence), seed=sentence.seed, faults=hand, start=start, max_time=max_time)
+    run = simulate(
+        _Play(sentence),
+        seed=sentence.seed,
+        faults=hand,
+        start=start,
+        max_time=max_time,
+        record_arguments=True,
+    )
     return Scene(sentence, run, tuple(hands[0].passed), hands[0].missing, fault)
 
 

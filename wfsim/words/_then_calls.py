@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Self
 from wfsim.errors import DesignError
 from wfsim.words._calls import calls_of, expected_call
 from wfsim.words._demand import Demands, compared
-from wfsim.words._names import check_calls
+from wfsim.words._names import check_arguments, check_calls
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from wfsim.words._calls import Call, Called, ExpectedCall
     from wfsim.words._failure import Finding
     from wfsim.words._play import Scene
@@ -37,7 +39,7 @@ class CallWords(Demands, ABC):
         expected = self._checked_calls(calls, "then_called", "then_nothing_called()")
 
         def look(scene: Scene) -> Finding | None:
-            found = _of(calls_of(scene.history, scene.since), key)
+            found = _telling(_of(calls_of(scene.history, scene.since), key), expected)
             return compared("call", expected, found, _fits, in_order=in_order, none_other=none_other)
 
         return self._demand("then_called", look)
@@ -48,7 +50,7 @@ class CallWords(Demands, ABC):
         unwanted = self._checked_calls(calls, "then_not_called", "then_nothing_called()")
 
         def look(scene: Scene) -> Finding | None:
-            found = _of(calls_of(scene.history, scene.since), key)
+            found = _telling(_of(calls_of(scene.history, scene.since), key), unwanted)
             return compared("call", (), [one for one in found if any(_fits(call, one) for call in unwanted)],
                             _fits, in_order=True, none_other=True)  # fmt: skip
 
@@ -75,7 +77,7 @@ class CallWords(Demands, ABC):
         expected = self._checked_calls(steps, "then_compensated", "then_nothing_compensated()", "compensate ")
 
         def look(scene: Scene) -> Finding | None:
-            found = _back(scene, key)
+            found = _telling(_back(scene, key), expected)
             return compared("compensation of", expected, found, _fits_step, in_order=in_order,
                             none_other=none_other)  # fmt: skip
 
@@ -96,14 +98,27 @@ class CallWords(Demands, ABC):
         if not calls:
             raise DesignError(f"{word}() names no call; if there is to be none, write {instead}")
         expected = tuple(map(expected_call, calls))
-        seen = [call.name for scene in self._scenes for call in calls_of(scene.history)]
+        seen = [call for scene in self._scenes for call in calls_of(scene.history)]
         subject = self._scenes[0].sentence.subject
-        check_calls(subject, [prefix + one.name for one in expected], seen)
+        check_calls(subject, [prefix + one.name for one in expected], [call.name for call in seen])
+        for one in expected:
+            name = prefix + one.name
+            check_arguments(name, one.spoken_of, [call.arguments for call in seen if call.name == name])
         return expected
 
 
-def _of(calls: tuple[Call, ...], key: str | None) -> list[Call]:
+def _of(calls: Iterable[Call], key: str | None) -> list[Call]:
     return [call for call in calls if key in {None, call.instance}]
+
+
+def _telling(calls: Iterable[Call], expected: tuple[Called, ...]) -> list[Call]:
+    """Let the calls tell of those arguments that are spoken of."""
+    told = {one.name: one.spoken_of for one in reversed(expected)}
+    every = [one.name for one in expected if callable(one.arguments)]
+    return [
+        replace(call, tells=tuple(call.arguments) if call.name in every else told.get(call.name, ()))
+        for call in calls
+    ]
 
 
 def _back(scene: Scene, key: str | None) -> list[Call]:

@@ -151,6 +151,7 @@ def skippable(fn: Callable[..., Any]) -> Callable[..., Any]:
             except Skip as skip:
                 return Skipped(str(skip))
 
+        work.__wrapped__ = fn  # type: ignore[attr-defined]  # whose parameters name the arguments
         return work
 
     async def blocking(*args: Any) -> Any:
@@ -159,6 +160,7 @@ def skippable(fn: Callable[..., Any]) -> Callable[..., Any]:
         except Skip as skip:
             return Skipped(str(skip))
 
+    blocking.__wrapped__ = fn  # type: ignore[attr-defined]
     return blocking
 
 

@@ -50,6 +50,10 @@ class Context(Mapping[str, Any]):
         mine.error = error
         return mine
 
+    def as_arguments(self) -> dict[str, Any]:
+        """What a step is given, for a history that records arguments."""
+        return {"input": self.input, "results": dict(self._results)}
+
     def __getitem__(self, name: str) -> Any:
         try:
             return self._results[name]

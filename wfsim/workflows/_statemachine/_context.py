@@ -44,6 +44,10 @@ class MachineContext:
         """Tell whether a state is active."""
         return self._session.in_state(name)
 
+    def as_arguments(self) -> dict[str, Any]:
+        """What a function is given, for a history that records arguments."""
+        return {"event": self.event, "payload": self.payload, "input": self.input, "data": self.data}
+
     def raise_event(self, event: str, payload: Any = None) -> None:
         """Put an event on the internal queue: it comes before all that waits outside (SCXML's raise)."""
         self._session.raise_internal(event, payload)
