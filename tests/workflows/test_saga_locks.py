@@ -9,7 +9,7 @@ import pytest
 from wfsim.checkers import compensated_exactly_once, locks_respected, no_lost_update
 from wfsim.errors import CompensationStuck, DesignError, RecordLocked, StaleRecord
 from wfsim.kernel import Simulation, effect, sleep, start_process
-from wfsim.nemesis import Rules, crash, fail
+from wfsim.nemesis import Rules, crash, delay, fail
 from wfsim.resilience import Retry
 from wfsim.storage import MemoryJournal
 from wfsim.workflows import LockTable, Saga
@@ -146,6 +146,21 @@ def test_sagas_that_would_wait_for_each_other_do_not():
     assert [type(value) for value in values] == [dict, RecordLocked]
     assert "they wait for each other: b-to-a/1 -> a-to-b/1 -> b-to-a/1" in str(values[1])
     assert locks_respected(simulation.recorder.history()).valid is True
+
+
+def test_who_takes_several_records_takes_them_in_one_order():
+    """Two transfers in opposite directions, each of which takes both accounts at once, never wait in a circle."""
+    table = LockTable("accounts")
+    transfer = Saga("transfer")
+    both = table.lock(lambda context: context.input.split())
+    transfer.add_step("move", forward=lambda: sleep(1), locks=both)
+
+    async def main():
+        transfers = (transfer.run(way, key=way) for way in ("a b", "b a"))
+        return await asyncio.gather(*transfers, return_exceptions=True)
+
+    simulation = Simulation(nemesis=Rules([delay(by="100ms", on="lock")]))
+    assert simulation.run(main).value == [{"move": None}, {"move": None}]
 
 
 def test_a_retry_does_not_lock_twice():
