@@ -160,7 +160,9 @@ def test_opentelemetry_plugin(monkeypatch):
     monkeypatch.setattr(opentelemetry.trace, "_TRACER_PROVIDER", provider)
 
     async def main():
-        client = await Client.connect("localhost:7233", plugins=[OpenTelemetryPlugin(add_temporal_spans=True)])
+        client = await Client.connect(
+            "localhost:7233", plugins=[OpenTelemetryPlugin(add_temporal_spans=True)]
+        )
         async with Worker(client, task_queue="q", workflows=[Traced], activities=[greet]):
             return await client.execute_workflow(Traced.run, id="g", task_queue="q")
 

@@ -1,16 +1,20 @@
 """Programs that connect and make workers themselves run as they are; pytest and scenario files too."""
 
 import asyncio
+import sys
 import textwrap
 
 import pytest
 import samples
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
+from wfsim_temporal import NotSimulated, run_programs
 from wfsim_temporal import simulate as plain_simulate
 
 import wfsim
+from wfsim.errors import DesignError
 from wfsim.harness import run_all
 from wfsim.scenario import load_text
 
@@ -159,3 +163,112 @@ def test_a_run_can_be_played_again():
     run = plain_simulate(samples.TripWorkflow, samples.Trip("1"), activities=samples.ACTIVITIES)
     assert run.again().fingerprint == run.fingerprint
     assert wfsim.simulate is not None
+
+
+WORKER = """
+import asyncio
+from datetime import timedelta
+
+import wfsim
+from temporalio import activity, workflow
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+interrupted = asyncio.Event()
+
+
+@activity.defn
+async def greet(name: str) -> str:
+    await asyncio.sleep(1)
+    wfsim.effect("greeted", name)
+    return f"Hello, {name}"
+
+
+@workflow.defn
+class Greets:
+    @workflow.run
+    async def run(self, name: str) -> str:
+        return await workflow.execute_activity(greet, name, start_to_close_timeout=timedelta(minutes=5))
+
+    @workflow.update
+    def more(self, number: int) -> int:
+        return number + 1
+
+
+async def main():
+    client = await Client.connect("localhost:7233")
+    async with Worker(client, task_queue="q", activities=[greet], workflows=[Greets]):
+        await interrupted.wait()
+
+
+if __name__ == "__main__":
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(main())
+    except KeyboardInterrupt:
+        interrupted.set()
+"""
+
+STARTER = """
+import asyncio
+
+from temporalio.client import Client
+from {package}worker import Greets
+
+
+async def main():
+    client = await Client.connect("localhost:7233")
+    handle = await client.start_workflow(Greets.run, "Ada", id="g", task_queue="q")
+    print(await handle.execute_update(Greets.more, 4), await handle.result())
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("kind", ["files", "modules"])
+def test_worker_and_starter_run_side_by_side(tmp_path, monkeypatch, capsys, kind):
+    """Each with an event loop of its own, as in two terminals; the run ends with the last."""
+    package = f"greetings_{kind}"
+    folder = tmp_path / package
+    folder.mkdir()
+    (folder / "worker.py").write_text(WORKER)
+    (folder / "starter.py").write_text(STARTER.format(package="" if kind == "files" else f"{package}."))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "worker", raising=False)
+    form = "{0}/{1}.py" if kind == "files" else "{0}.{1}"
+    names = [form.format(package, name) for name in ("worker", "starter")]
+    run = run_programs(*names, faults=[wfsim.lose_reply("greet", attempts=1)])
+    run.result()
+    assert capsys.readouterr().out == "5 Hello, Ada\n"
+    assert len(run.history.where(kind="effect", name="greeted")) == 2
+    assert run.events("g")[-1] == "WORKFLOW_EXECUTION_COMPLETED"
+
+
+def test_a_program_that_does_not_exist_is_told():
+    """Before anything runs."""
+    with pytest.raises(DesignError, match=r"there is no file 'nowhere\.py'"):
+        run_programs("nowhere.py")
+    with pytest.raises(DesignError, match="at least one"):
+        run_programs()
+
+
+def test_a_loop_of_another_kind_is_refused(simulate):
+    """What drives asyncio by something else, such as trio, is no place for a client or a worker."""
+
+    class Other(asyncio.SelectorEventLoop):
+        """Stands for trio-asyncio's."""
+
+    async def main():
+        client = await Client.connect("localhost:7233")
+        mine, other = asyncio._get_running_loop(), object.__new__(Other)
+        asyncio._set_running_loop(other)
+        try:
+            await client.workflow_service.get_system_info(GetSystemInfoRequest())
+        finally:
+            asyncio._set_running_loop(mine)
+
+    run = simulate(main)
+    assert isinstance(run.error, NotSimulated)
+    assert "Other" in str(run.error)

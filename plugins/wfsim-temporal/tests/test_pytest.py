@@ -88,6 +88,18 @@ SUITE = """
             assert env.supports_time_skipping
 
 
+    stop = asyncio.Event()
+
+
+    @pytest.mark.parametrize("time", [1, 2])
+    async def test_what_a_module_keeps(client, time):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(stop.wait())
+            await asyncio.sleep(1)
+            stop.set()
+        stop.clear()
+
+
     async def test_is_skipped(client):
         pytest.skip("not today")
 
@@ -129,7 +141,7 @@ def test_a_whole_suite(pytester, by):
     )
     options = ["--temporal-simulated"] if by == "option" else []
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
-    result.assert_outcomes(passed=7, failed=2, skipped=1)
+    result.assert_outcomes(passed=9, failed=2, skipped=1)
     result.stdout.fnmatch_lines(
         ["*Deadlock: nothing is left to happen*", "*main waits for *test_waits_for_ever*"]
     )

@@ -10,6 +10,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from _thread import LockType, allocate_lock
+from asyncio.mixins import _LoopBoundMixin
+from collections import deque
+from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -17,7 +20,7 @@ from wfsim.errors import SimulationError
 from wfsim_temporal._simulate import simulate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from contextvars import Context
 
     from wfsim_temporal._simulate import TemporalRun
@@ -124,7 +127,8 @@ class TestWorld:
 
         serve.__name__ = self._name
         try:
-            self._done = done = simulate(serve, **self._options)
+            with _primitives_outlive_loops():
+                self._done = done = simulate(serve, **self._options)
         except BaseException as error:  # noqa: BLE001 - told to the thread that waits
             self._done = error
             self._answers.put(_Answer(error=error))
@@ -151,6 +155,29 @@ class TestWorld:
             if self._seen.get(variable, self) is not value:
                 self._seen[variable] = value
                 variable.set(value)
+
+
+@contextmanager
+def _primitives_outlive_loops() -> Iterator[None]:
+    """Let an ``asyncio.Event`` or the like that a module keeps serve one test after the other.
+
+    It belongs to the loop that it first waited in. Suites that share one loop rely on that; here each test has a
+    loop of its own, and so that of an earlier test has to be forgotten.
+    """
+    real = _LoopBoundMixin._get_loop  # type: ignore[attr-defined]
+
+    def get_loop(primitive: Any) -> Any:
+        if primitive._loop is not None and primitive._loop.is_closed():
+            primitive._loop = None
+            for name in ("_waiters", "_getters", "_putters"):
+                (getattr(primitive, name, None) or deque()).clear()
+        return real(primitive)
+
+    _LoopBoundMixin._get_loop = get_loop  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        _LoopBoundMixin._get_loop = real  # type: ignore[attr-defined]
 
 
 def _raise(error: BaseException | None) -> None:

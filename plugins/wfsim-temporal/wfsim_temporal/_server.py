@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from wfsim.kernel import current
+from wfsim.kernel import VirtualLoop, current
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._execution import Execution
 from wfsim_temporal._proto import FOREVER, job_of
 from wfsim_temporal._task_queue import TaskQueue
+from wfsim_temporal.errors import NotSimulated
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from wfsim.kernel import Simulation
     from wfsim_temporal._activity import Activity
@@ -87,6 +88,19 @@ class Server:
     def future(self) -> asyncio.Future[Any]:
         """Make a future of the simulation's loop."""
         return self._loop.create_future()
+
+    async def here(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine in the simulation's main loop, whichever loop it is awaited in.
+
+        A program in a simulated thread has a loop of its own (``asyncio.run``), and no future crosses loops.
+        """
+        loop = asyncio._get_running_loop()
+        if loop is self._loop:
+            return await work
+        if not isinstance(loop, VirtualLoop):
+            work.close()
+            raise NotSimulated(f"an event loop of another kind ({type(loop).__qualname__}) is not simulated")
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     def new_id(self) -> str:
         """Draw an identifier, such as a run id."""

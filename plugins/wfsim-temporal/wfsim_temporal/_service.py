@@ -63,7 +63,7 @@ class SimulatedServiceClient(ServiceClient):
         answer = CALLS.get(rpc)
         if answer is None:
             raise NotSimulated(f"the server's call {rpc} is not simulated")
-        called = self._call(answer, rpc, req, resp_type)
+        called = self.server.here(self._call(answer, rpc, req, resp_type))
         if timeout is None:
             return await called
         try:

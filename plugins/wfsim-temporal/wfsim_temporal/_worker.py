@@ -156,6 +156,9 @@ class Worker(temporalio.worker.Worker):
         await following(self)
 
     async def _run(self) -> None:
+        await self.server.here(self._run_here())
+
+    async def _run_here(self) -> None:
         if self._process is not None:
             raise RuntimeError("Already started")
         self._process = start_process(self.identity, self._live)
@@ -186,17 +189,20 @@ class Worker(temporalio.worker.Worker):
         """Stop taking tasks, cancel the activities under way, and wait for them."""
         if self._process is None:
             raise RuntimeError("Never started")
-        if not self._over.done():
-            self._over.set_result(None)
-        await self._end()
+        await self.server.here(self._end())
 
     async def __aenter__(self) -> Self:
         """See the SDK."""
         self._run_task = asyncio.get_running_loop().create_task(self.run())
-        await asyncio.wait((self._run_task, self._begun), return_when=asyncio.FIRST_COMPLETED)
+        begun = asyncio.ensure_future(self.server.here(self._has_begun()))
+        await asyncio.wait((self._run_task, begun), return_when=asyncio.FIRST_COMPLETED)
+        begun.cancel()
         if self._run_task.done():
             self._run_task.result()
         return self
+
+    async def _has_begun(self) -> None:
+        await asyncio.shield(self._begun)
 
     async def __aexit__(self, exc_type: type[BaseException] | None, *args: object) -> None:
         """See the SDK."""
