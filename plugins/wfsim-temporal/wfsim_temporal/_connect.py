@@ -145,7 +145,10 @@ def _replace_environment(
 ) -> Callable[[], None]:
     def make(**options: Any) -> SimulatedEnvironment:
         known = {name: one for name, one in options.items() if name in _CLIENT_OPTIONS and one is not None}
-        return kind(make_client(server_here(settings), **known))
+        server = server_here(settings)
+        for key in options.get("search_attributes", ()):
+            server.search_attribute_types[key.name] = key.indexed_value_type.name.title().replace("_", "")
+        return kind(make_client(server, **known))
 
     return _replace(
         WorkflowEnvironment, name, staticmethod(_inside(make, getattr(WorkflowEnvironment, name)))

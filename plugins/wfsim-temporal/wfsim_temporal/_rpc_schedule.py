@@ -10,6 +10,7 @@ from temporalio.service import RPCStatusCode
 from wfsim_temporal._rpc_error import not_found, rpc_error
 from wfsim_temporal._schedule import Schedule
 from wfsim_temporal._schedule_spec import NotASpec, canonical
+from wfsim_temporal._visibility import find_schedules
 
 if TYPE_CHECKING:
     from wfsim_temporal._server import Server
@@ -83,16 +84,15 @@ async def _delete(server: Server, request: Any, answer: type[Any]) -> Any:
     return answer()
 
 
-async def _list(server: Server, _request: Any, answer: type[Any]) -> Any:
+async def _list(server: Server, request: Any, answer: type[Any]) -> Any:
     told = answer()
-    for one in reversed(server.schedules.values()):
-        if not one.is_deleted:
-            told.schedules.add(
-                schedule_id=one.schedule_id,
-                memo=one.memo,
-                search_attributes=one.search_attributes,
-                info=one.list_info(),
-            )
+    for one in find_schedules(server, request.query):
+        told.schedules.add(
+            schedule_id=one.schedule_id,
+            memo=one.memo,
+            search_attributes=one.search_attributes,
+            info=one.list_info(),
+        )
     return told
 
 

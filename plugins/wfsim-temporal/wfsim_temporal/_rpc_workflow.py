@@ -16,7 +16,6 @@ from wfsim_temporal._instance import ActivationFailed
 from wfsim_temporal._proto import STATUS, duration
 from wfsim_temporal._rpc_error import not_found, rpc_error
 from wfsim_temporal._start import start_of
-from wfsim_temporal.errors import NotSimulated
 
 if TYPE_CHECKING:
     from wfsim_temporal._execution import Execution
@@ -136,7 +135,7 @@ async def _history(server: Server, request: Any, answer: type[Any]) -> Any:
 
 async def _describe(server: Server, request: Any, answer: type[Any]) -> Any:
     execution = execution_of(server, request.execution)
-    told = answer(workflow_execution_info=_info(execution), execution_config=_config(execution.start))
+    told = answer(workflow_execution_info=describe_info(execution), execution_config=_config(execution.start))
     for activity in execution.activities.values():
         if not activity.is_over:
             told.pending_activities.add(
@@ -162,7 +161,8 @@ def _config(start: Start) -> dict[str, Any]:
     }
 
 
-def _info(execution: Execution) -> Any:
+def describe_info(execution: Execution) -> Any:
+    """Describe an execution, as lists do too."""
     start, parent = execution.start, execution.start.parent
     info = _Info(
         execution={"workflow_id": start.workflow_id, "run_id": execution.run_id},
@@ -183,18 +183,6 @@ def _info(execution: Execution) -> Any:
     return info
 
 
-async def _list(server: Server, request: Any, answer: type[Any]) -> Any:
-    if request.query:
-        raise NotSimulated(f"listing workflows by a query ({request.query!r}) is not simulated; list all")
-    return answer(executions=[_info(one) for one in reversed(server.executions.values())])
-
-
-async def _count(server: Server, request: Any, answer: type[Any]) -> Any:
-    if request.query:
-        raise NotSimulated(f"counting workflows by a query ({request.query!r}) is not simulated; count all")
-    return answer(count=len(server.executions))
-
-
 async def _system_info(_server: Server, _request: Any, answer: type[Any]) -> Any:
     return answer(server_version="wfsim")
 
@@ -208,8 +196,6 @@ CALLS: Final[dict[str, Any]] = {
     "query_workflow": _query,
     "get_workflow_execution_history": _history,
     "describe_workflow_execution": _describe,
-    "list_workflow_executions": _list,
-    "count_workflow_executions": _count,
     "get_system_info": _system_info,
 }
 """The calls by their names in ``temporal.api.workflowservice``."""

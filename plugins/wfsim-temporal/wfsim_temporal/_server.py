@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from wfsim.kernel import Simulation
     from wfsim_temporal._activity import Activity
+    from wfsim_temporal._rpc_visibility import Batch
     from wfsim_temporal._schedule import Schedule
     from wfsim_temporal._start import Start
     from wfsim_temporal._worker import Worker
@@ -60,6 +61,8 @@ class Server:
         self.activities: dict[bytes, Activity] = {}
         self.workers: list[Worker] = []
         self.schedules: dict[str, Schedule] = {}
+        self.batches: dict[str, Batch] = {}
+        self.search_attribute_types: dict[str, str] = {}
         self._latest: dict[str, Execution] = {}
         self._queues: dict[str, TaskQueue] = {}
         self._epoch_ns = (

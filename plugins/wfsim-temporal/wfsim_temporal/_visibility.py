@@ -1,0 +1,150 @@
+"""Listing and counting: executions and schedules as rows of search attributes, chosen by a filter."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from temporalio.api.common.v1 import Payload
+from temporalio.service import RPCStatusCode
+
+from wfsim_temporal._filter import STATUS_NAMES, SYSTEM, Row, compile_filter, parse_date, resolve
+from wfsim_temporal._filter_parser import BadFilter, parse_filter
+from wfsim_temporal._proto import STATUS
+from wfsim_temporal._rpc_error import rpc_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from wfsim_temporal._execution import Execution
+    from wfsim_temporal._schedule import Schedule
+    from wfsim_temporal._server import Server
+
+_GROUPED = "ExecutionStatus"
+_Held = TypeVar("_Held")
+
+
+def find_executions(server: Server, query: str) -> list[Execution]:
+    """Give the executions that a filter chooses: those that run first, then the last closed first.
+
+    Raises RPCError INVALID_ARGUMENT if the server would refuse the filter.
+    """
+    chosen = _choose(server, query, ((one, partial(_column, one)) for one in server.executions.values()))[0]
+    return sorted(chosen, key=_latest_first)
+
+
+def count_executions(server: Server, query: str) -> tuple[int, list[tuple[Any, int]]]:
+    """Count the executions that a filter chooses; with GROUP BY, also by the payload of their status.
+
+    Raises as above.
+    """
+    rows = ((one, partial(_column, one)) for one in server.executions.values())
+    chosen, group_by = _choose(server, query, rows, counts=True)
+    groups: dict[int, int] = {}
+    for one in chosen if group_by else ():
+        groups[STATUS[one.status]] = groups.get(STATUS[one.status], 0) + 1
+    told = [(_keyword(STATUS_NAMES[number]), count) for number, count in sorted(groups.items())]
+    return len(chosen), told
+
+
+def find_schedules(server: Server, query: str) -> list[Schedule]:
+    """Give the schedules that a filter chooses, the latest first. Raises as above."""
+    known = [one for one in server.schedules.values() if not one.is_deleted]
+    chosen, _ = _choose(server, query, ((one, partial(_schedule_column, one)) for one in known))
+    return chosen[::-1]
+
+
+def _choose(
+    server: Server, query: str, rows: Iterable[tuple[_Held, Row]], *, counts: bool = False
+) -> tuple[list[_Held], str]:
+    try:
+        types = _types(server) if query.strip() else {}
+        where, group_by = parse_filter(query)
+        fits = None if where is None else compile_filter(where, types)
+        grouped = _group(group_by, types) if counts else ""
+    except BadFilter as error:
+        raise rpc_error(RPCStatusCode.INVALID_ARGUMENT, f"invalid query: {error}") from None
+    return [one for one, row in rows if fits is None or fits(row)], grouped
+
+
+def _group(names: tuple[str, ...], types: dict[str, str]) -> str:
+    if not names:
+        return ""
+    if len(names) > 1:
+        raise BadFilter("operation is not supported: 'GROUP BY' clause supports only a single field")
+    if resolve(names[0], types) != _GROUPED:
+        raise BadFilter(
+            f"operation is not supported: 'GROUP BY' clause is not supported for search attribute {names[0]}"
+        )
+    return _GROUPED
+
+
+def _latest_first(execution: Execution) -> tuple[bool, int, int]:
+    return execution.is_closed, -execution.closed_ns, -execution.began_ns
+
+
+# -- attributes
+
+
+def _types(server: Server) -> dict[str, str]:
+    """Give the types of all attributes: the server's own, those registered, and those that somebody has used."""
+    types = dict(server.search_attribute_types)
+    held = [one.search_attributes for one in server.executions.values()]
+    held += [dict(one.search_attributes.indexed_fields) for one in server.schedules.values()]
+    for fields in held:
+        for name, payload in fields.items():
+            types.setdefault(name, payload.metadata.get("type", b"Keyword").decode())
+    return {**types, **SYSTEM}
+
+
+def _column(execution: Execution, name: str) -> Any:
+    known = _COLUMNS.get(name)
+    if known is not None:
+        return known(execution)
+    return _decoded(execution.search_attributes.get(name))
+
+
+def _schedule_column(schedule: Schedule, name: str) -> Any:
+    if name in {"ScheduleId", "WorkflowId"}:
+        return schedule.schedule_id
+    if name == "TemporalSchedulePaused":
+        return schedule.is_paused
+    return _decoded(dict(schedule.search_attributes.indexed_fields).get(name))
+
+
+def _decoded(payload: Any) -> Any:
+    if payload is None or payload.metadata.get("encoding") == b"binary/null" or not payload.data:
+        return None
+    value = json.loads(payload.data)
+    kind = payload.metadata.get("type", b"")
+    return parse_date(value) if kind == b"Datetime" and isinstance(value, str) else value
+
+
+def _of_closed(value: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Give what the server notes when a run has ended."""
+    return lambda one: value(one) if one.is_closed else None
+
+
+_COLUMNS: dict[str, Callable[[Any], Any]] = {
+    "WorkflowId": lambda one: one.start.workflow_id,
+    "RunId": lambda one: one.run_id,
+    "WorkflowType": lambda one: one.start.workflow_type,
+    "ExecutionStatus": lambda one: STATUS[one.status],
+    "TaskQueue": lambda one: one.start.task_queue,
+    "StartTime": lambda one: one.began_ns,
+    "ExecutionTime": lambda one: one.began_ns + one.start.delay_ns,
+    "CloseTime": _of_closed(lambda one: one.closed_ns),
+    "ExecutionDuration": _of_closed(lambda one: one.closed_ns - one.began_ns - one.start.delay_ns),
+    "HistoryLength": _of_closed(lambda one: len(one.log)),
+    "HistorySizeBytes": _of_closed(lambda one: one.log.size),
+    "ParentWorkflowId": lambda one: one.start.parent and one.start.parent.owner.start.workflow_id,
+    "ParentRunId": lambda one: one.start.parent and one.start.parent.owner.run_id,
+    "RootWorkflowId": lambda one: one.root.start.workflow_id,
+    "RootRunId": lambda one: one.root.run_id,
+}
+
+
+def _keyword(value: str) -> Payload:
+    data = json.dumps(value).encode()
+    return Payload(metadata={"encoding": b"json/plain", "type": b"Keyword"}, data=data)
