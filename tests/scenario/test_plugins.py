@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
 
 from wfsim.checkers import Verdict
-from wfsim.harness import Description, run_all
+from wfsim.errors import DesignError
+from wfsim.harness import Description, Reference, run_all
 from wfsim.hookspecs import hookimpl, load_plugins
 from wfsim.kernel import effect
-from wfsim.scenario import ScenarioErrors, load_text
+from wfsim.scenario import ScenarioErrors, load, load_text
 
 SAGA = """\
 design:
@@ -39,8 +41,13 @@ class Brownout:
 class Engine:
     """A target of a plugin's."""
 
-    def __init__(self, *, version: str = "1"):
-        self.version = version
+    made: Engine
+
+    def __init__(self, *, version: str = "1", part: Reference = None, parts: Sequence[Reference] = ()):
+        if int(version) < 1:
+            raise DesignError(f"there is no version {version}")
+        self.version, self.part, self.parts = version, part, parts
+        Engine.made = self
 
     def describe(self):
         return Description("engine", "engine")
@@ -88,9 +95,44 @@ def test_a_fault_and_a_checker_of_a_plugin():
 
 
 def test_a_target_of_a_plugin():
-    """``target`` names it, ``with`` gives its options."""
-    result = run_all(load_text("design:\n  target: engine\n  with: {version: '2'}\n"))
-    assert [op.data["key"] for op in result.runs[0].run.history.where(kind="effect")] == ["2"]
+    """``target`` names it, and gives its options if there are any."""
+    for written, version in (("engine", "1"), ("{engine: {}}", "1"), ("{engine: {version: '2'}}", "2")):
+        result = run_all(load_text(f"design:\n  target: {written}\n"))
+        assert [op.data["key"] for op in result.runs[0].run.history.where(kind="effect")] == [version]
+
+
+def test_a_target_is_given_what_a_file_names(tmp_path):
+    """References start from the file; all that come from one module are parts of one and the same module."""
+    (tmp_path / "parts.py").write_text("class A:\n    pass\n\nclass B(A):\n    pass\n")
+    file = tmp_path / "s.yaml"
+    file.write_text("design: {target: {engine: {part: 'parts.py:A', parts: ['parts.py:B', 'parts.py:A']}}}\n")
+    load(file)
+    part, (second, third) = Engine.made.part, Engine.made.parts
+    assert third is part
+    assert issubclass(second, part)
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        ("{engine: {part: 'parts.py:Z'}}", "design.target.engine.part: there is no file parts.py"),
+        ("{engine: {parts: ['parts.py:Z']}}", "design.target.engine.parts[0]: there is no file parts.py"),
+        ("{engine: {parts: 'parts.py:Z'}}", "design.target.engine.parts: expected a list, got 'parts.py:Z'"),
+        ("{engine: 3}", "design.target.engine: expected a mapping of options, got 3"),
+        ("{engine: {}, other: {}}", "design.target: expected the name of a target, with its options"),
+        (
+            "{engin: {}}",
+            "design.target.engin: unknown target 'engin'; allowed: engine; did you mean 'engine'",
+        ),
+        ("{engine: {version: '0'}}", "design.target.engine: there is no version 0"),
+        ("{engine: {version: 'x'}}", "design.target.engine: making the target failed: ValueError"),
+    ],
+)
+def test_what_is_wrong_with_a_target_has_its_place(target, problem):
+    """The name, an option, a reference in it, and what the target itself refuses."""
+    with pytest.raises(ScenarioErrors) as caught:
+        load_text(f"design: {{target: {target}}}\n")
+    assert problem in str(caught.value)
 
 
 def test_what_plugins_have_is_part_of_what_is_allowed():

@@ -31,7 +31,15 @@ from wfsim.harness._judges import (
 )
 from wfsim.harness._replay import replay
 from wfsim.harness._run import Run, simulate
-from wfsim.harness._target import Description, DesignTarget, Factory, FunctionTarget, Target, target_of
+from wfsim.harness._target import (
+    Description,
+    DesignTarget,
+    Factory,
+    FunctionTarget,
+    Reference,
+    Target,
+    target_of,
+)
 from wfsim.harness._workload import Workload
 
 __all__ = [
@@ -47,6 +55,7 @@ __all__ = [
     "Factory",
     "FunctionTarget",
     "Judgement",
+    "Reference",
     "Run",
     "Target",
     "Workload",

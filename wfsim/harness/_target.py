@@ -10,13 +10,22 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from wfsim.errors import DesignError
 from wfsim.kernel import call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+_REFERENCE: Final = object()
+
+Reference: TypeAlias = Annotated[Any, _REFERENCE]
+"""Annotates a parameter of what makes a plugin's target: a scenario file names a Python object there.
+
+The file says ``module:name`` or ``file.py:name``, its path relative to the file itself, and the maker gets the object.
+``Sequence[Reference]`` is a list of them; all objects of one file come from one execution of it.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from wfsim.errors import DesignError
+from wfsim.errors import DesignError, WfsimError
 from wfsim.harness import Description, Factory, Target, target_of
 from wfsim.scenario._dag_part import DagPart, read_dag
 from wfsim.scenario._machine_part import MachinePart, read_machine
@@ -44,10 +44,9 @@ class FactoryPart(Part):
 
 
 class TargetPart(Part):
-    """A plugin's target."""
+    """A plugin's target: its name, or its name with its options."""
 
-    target: str
-    with_: dict[str, Any] = Field(default_factory=dict, alias="with")
+    target: str | dict[str, Any]
 
 
 def read_design(value: Any, path: Path, problems: Problems, folder: FilePath) -> Target | None:
@@ -62,7 +61,7 @@ def read_design(value: Any, path: Path, problems: Problems, folder: FilePath) ->
             return read(validate(part, value, folder))
         if form == "factory":
             return _read_factory(validate(FactoryPart, value, folder), folder)
-        return _read_target(validate(TargetPart, value, folder))
+        return _read_target(validate(TargetPart, value, folder), folder)
     return None
 
 
@@ -132,25 +131,35 @@ def _read_factory(part: FactoryPart, folder: FilePath) -> Target:
         raise
     if not callable(make):
         raise Wrong(f"names a value of type {type(make).__name__}, which cannot be called", at=("factory",))
-    return Factory(make, _options_for(make, part.with_))
+    return Factory(make, _options_for(make, part.with_, folder, ("with",)))
 
 
-def _read_target(part: TargetPart) -> Target:
+def _read_target(part: TargetPart, folder: FilePath) -> Target:
+    named = {part.target: {}} if isinstance(part.target, str) else part.target
+    if len(named) != 1:
+        raise Wrong(
+            "expected the name of a target, with its options: {name: {option: value}}", at=("target",)
+        )
+    name, given = next(iter(named.items()))
+    at: Path = ("target",) if isinstance(part.target, str) else ("target", name)
     targets = plugins().targets
-    if part.target not in targets:
+    if name not in targets:
         if not targets:
-            raise Wrong("no plugin that adds targets is installed", at=("target",))
-        raise unknown("target", part.target, sorted(targets), at=("target",))
-    make = targets[part.target]
-    options = _options_for(make, part.with_)
+            raise Wrong("no plugin that adds targets is installed", at=at, key=len(at) > 1)
+        raise unknown("target", name, sorted(targets), at=at, key=len(at) > 1)
+    options = _options_for(targets[name], {} if given is None else given, folder, at)
     try:
-        return make(**options)
+        return targets[name](**options)
+    except WfsimError as error:
+        raise Wrong(str(error), at=at) from error
     except Exception as error:  # a plugin's code may refuse its options in any way
-        raise Wrong(f"making the target failed: {type(error).__name__}: {error}") from error
+        raise Wrong(f"making the target failed: {type(error).__name__}: {error}", at=at) from error
 
 
-def _options_for(make: Any, given: dict[str, Any]) -> dict[str, Any]:
+def _options_for(make: Any, given: Any, folder: FilePath, at: Path) -> dict[str, Any]:
     """Check the options of a factory against its signature; whatever takes any option takes these."""
+    if not isinstance(given, dict):
+        raise Wrong(f"expected a mapping of options, got {shown(given)}", at=at)
     try:
         parameters = inspect.signature(make).parameters.values()
     except ValueError:  # built-in code has none
@@ -158,9 +167,9 @@ def _options_for(make: Any, given: dict[str, Any]) -> dict[str, Any]:
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return given
     try:
-        return read_options(make, given)
+        return read_options(make, given, folder)
     except (Wrong, Wrongs) as error:
         wrongs: Iterable[Wrong] = error.all if isinstance(error, Wrongs) else (error,)
         for wrong in wrongs:
-            wrong.at = ("with", *wrong.at)
+            wrong.at = (*at, *wrong.at)
         raise

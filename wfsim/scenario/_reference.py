@@ -23,16 +23,20 @@ _PACKAGE = "scenario"
 _FORM = 'write "module:attribute", or "file.py:attribute" with a path relative to this file'
 
 
-def load_reference(text: Any, folder: FilePath) -> Any:
+def load_reference(text: Any, folder: FilePath, loaded: dict[str, ModuleType] | None = None) -> Any:
     """Return what a reference names; files are looked up from ``folder``, modules from there too.
 
-    A file is executed anew each time, so that no scenario sees what another left in its globals. Raises Wrong
-    if there is no such file, module or attribute, or if importing it fails.
+    A file is executed anew each time, so that no scenario sees what another left in its globals; but of one that
+    is in ``loaded``, which is kept up to date, that is taken. Raises Wrong if there is no such file, module or
+    attribute, or if importing it fails.
     """
     where, _, attribute = text.rpartition(":") if isinstance(text, str) else ("", "", "")
     if not attribute or not (where.endswith(".py") or _is_module(where)):
         raise Wrong(f"expected a Python reference, got {_shown(text)}; {_FORM}")
-    module = _load_file(folder, where) if where.endswith(".py") else _load_module(where, folder)
+    loaded = {} if loaded is None else loaded
+    if where not in loaded:
+        loaded[where] = _load_file(folder, where) if where.endswith(".py") else _load_module(where, folder)
+    module = loaded[where]
     found: Any = module
     for part in attribute.split("."):
         if not hasattr(found, part):

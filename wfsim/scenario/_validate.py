@@ -8,20 +8,31 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path as FilePath
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+)
 
+from wfsim.harness import Reference
 from wfsim.kernel import Distribution
 from wfsim.scenario._problems import Wrong, Wrongs, unknown
+from wfsim.scenario._reference import load_reference
 from wfsim.scenario._values import checked_duration, read_distribution, read_duration_ns
 from wfsim.units import Duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from pydantic_core import ErrorDetails
 
@@ -46,13 +57,15 @@ def validate(model: type[ModelT], value: Any, folder: FilePath = _HERE) -> Model
     if not isinstance(value, dict):
         raise Wrong(f"expected a mapping, got {shown(value)}", allowed=_keys(model))
     try:
-        return model.model_validate(value, context={"folder": folder})
+        return model.model_validate(value, context={"folder": folder, "loaded": {}})
     except ValidationError as error:
         raise Wrongs(_without_echoes(list(_wrongs(model, error)))) from error
 
 
-def read_options(function: Callable[..., Any], value: Any) -> dict[str, Any]:
+def read_options(function: Callable[..., Any], value: Any, folder: FilePath = _HERE) -> dict[str, Any]:
     """Return the keyword arguments for ``function`` that ``value`` gives. Raises Wrong or Wrongs.
+
+    References in it start from ``folder``.
 
     A value that is no mapping is taken for the first option: ``completes_within: 2s``. An option whose
     name ends in ``_ns`` is a duration and is written without that ending.
@@ -64,7 +77,7 @@ def read_options(function: Callable[..., Any], value: Any) -> dict[str, Any]:
         value = {}
     elif not isinstance(value, dict):
         value = {next(iter(names)): value}
-    part = validate(model, value)
+    part = validate(model, value, folder)
     return {names[key]: getattr(part, key) for key in value}
 
 
@@ -107,10 +120,25 @@ def _field_type(function: Callable[..., Any], parameter: inspect.Parameter) -> A
 def _known_type(annotation: Any, *, optional: bool) -> Any:
     if annotation is inspect.Parameter.empty:
         return Any
-    for alias, reader in ((Duration, checked_duration), (Distribution, read_distribution)):
+    for alias, reader in _READERS:
         if annotation == alias or annotation == alias | None:
             return Annotated[Any, PlainValidator(reader)]
+    if annotation == Sequence[Reference]:
+        return list[Annotated[Any, PlainValidator(_referenced)]]
     return annotation | None if optional else annotation
+
+
+def _referenced(value: Any, info: ValidationInfo) -> Any:
+    """Load what is named; what comes from one file comes from one execution of it."""
+    context = info.context or {}
+    return load_reference(value, context["folder"], context["loaded"])
+
+
+_READERS: tuple[tuple[Any, Callable[..., Any]], ...] = (
+    (Duration, checked_duration),
+    (Distribution, read_distribution),
+    (Reference, _referenced),
+)
 
 
 def _wrongs(model: type[BaseModel], error: ValidationError) -> Iterator[Wrong]:

@@ -181,3 +181,8 @@ async def deliver_three(client, courier) -> None:
     for item in ("apple", "pear", "plum"):
         await handle.signal("add", item)
     await handle.result()
+
+
+async def deliver_kept(client) -> None:
+    """The same to the courier that keeps what waits."""
+    await deliver_three(client, KeepsItems)

@@ -7,17 +7,16 @@ from pathlib import Path
 import pytest
 
 from wfsim.harness import run_all
-from wfsim.scenario import load_text
+from wfsim.scenario import ScenarioErrors, load, load_text
 
 FOLDER = Path(__file__).parent.parent / "scenarios"
 FILES = sorted(FOLDER.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_the_scenario_meets_its_expectations(file, monkeypatch):
+def test_the_scenario_meets_its_expectations(file):
     """What is expected to break breaks, what is expected to hold holds; every rule strikes somewhere."""
-    monkeypatch.chdir(FOLDER.parent)
-    result = run_all(load_text(file.read_text()))
+    result = run_all(load(file))
     assert result.passed
     assert result.unmatched == ()
 
@@ -39,3 +38,46 @@ def test_signals_around_continue_as_new(shop, simulate, name, delivered):
     run = simulate(shop.deliver_three, courier, workflows=[courier], activities=[shop.deliver])
     run.result()
     assert [op.data["key"] for op in run.history.where(kind="effect", name="delivered")] == delivered
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ('workflow: "shop.py:LosesItem"', "temporal.workflow: shop.py has no attribute 'LosesItem'"),
+        ('workflow: "shop.py:deliver"', "it must be a class with @workflow.defn"),
+        ("args: [1]", "give workflow, a class with @workflow.defn, or main"),
+        ('main: "shop.py:deliver_three"', "main needs workflows or activities"),
+        ('main: "shop.py:KeepsItems"', "main must be a coroutine function"),
+        ('workflow: "shop.py:KeepsItems", signals: [{nam: add}]', "signals[0] must be {name: add, at: 2s"),
+        (
+            'workflow: "shop.py:KeepsItems", signals: [{name: add, at: soon}]',
+            "at of signals[0]: 'soon' is no",
+        ),
+        ('workflow: "shop.py:KeepsItems", activites: []', "did you mean 'activities'?"),
+        ('workflow: "shop.py:KeepsItems", latency: fast', "temporal.latency: 'fast' is no duration"),
+    ],
+)
+def test_a_wrong_target_is_explained(options, problem):
+    """The message names the option, and says what is wrong with it."""
+    with pytest.raises(ScenarioErrors) as caught:
+        load_text(f"design: {{target: {{temporal: {{{options}}}}}}}", folder=FOLDER)
+    assert problem in str(caught.value)
+
+
+def test_a_function_may_drive_the_client():
+    """``main`` is given a client and the arguments, and workers run for what is listed."""
+    text = """design: {target: {temporal: {
+        main: "shop.py:deliver_kept", workflows: ["shop.py:KeepsItems"], activities: ["shop.py:deliver"]}}}
+expect:
+  - op_count: {kind: effect, name: delivered, exactly: 3}"""
+    assert run_all(load_text(text, folder=FOLDER)).passed
+
+
+@pytest.mark.parametrize("sandbox", ["true", "false"])
+def test_a_workflow_that_a_file_names_runs_in_the_sandbox(sandbox):
+    """The sandbox imports its module anew, though that lies on no import path."""
+    target = (
+        'workflow: "shop.py:ChargesOnce", activities: ["shop.py:charge_by_key"], args: [order-1], sandbox: '
+    )
+    result = run_all(load_text(f"design: {{target: {{temporal: {{{target}{sandbox}}}}}}}", folder=FOLDER))
+    assert result.runs[0].run.outcome == "ok"

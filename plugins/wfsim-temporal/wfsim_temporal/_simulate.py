@@ -20,7 +20,7 @@ from wfsim_temporal._worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from temporalio.client import Client, WorkflowHistory
+    from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
     from wfsim.nemesis import Rule
     from wfsim_temporal._event_log import EventLog
@@ -88,11 +88,11 @@ class Program:
                 await stack.enter_async_context(self.worker(client))
             if definition is None:
                 return await self.main(client, *self.args)
-            return await self.execute(client, self.workflow_id or self.name, *self.args)
+            return await (await self.begin(client, self.workflow_id or self.name, *self.args)).result()
 
-    async def execute(self, client: Client, workflow_id: str, *args: Any) -> Any:
-        """Start the workflow and wait for its result."""
-        return await client.execute_workflow(
+    async def begin(self, client: Client, workflow_id: str, *args: Any) -> WorkflowHandle[Any, Any]:
+        """Start the workflow."""
+        return await client.start_workflow(
             definition_of(self.main).name, args=list(args), id=workflow_id, task_queue=self.task_queue
         )
 

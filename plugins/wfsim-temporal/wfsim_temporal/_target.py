@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
+import asyncio
+import inspect
+from collections.abc import Sequence  # noqa: TC003 - a scenario file is read by the annotations
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import temporalio.activity
 
 from wfsim.errors import DesignError
-from wfsim.harness import Description
-from wfsim.units import Duration, parse_duration
+from wfsim.harness import Description, Reference
+from wfsim.units import NS_PER_SECOND, Duration, parse_duration
 from wfsim_temporal._connect import make_client
+from wfsim_temporal._file_modules import make_importable
 from wfsim_temporal._server import Settings, server_here
 from wfsim_temporal._service import CALLS
 from wfsim_temporal._simulate import TASK_QUEUE, Program, definition_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from temporalio.client import Client
+    from temporalio.client import Client, WorkflowHandle
 
 
 @dataclass
@@ -34,10 +32,25 @@ class System:
 
 
 @dataclass(frozen=True)
+class Signal:
+    """A signal that each execution gets, ``at_s`` seconds after it was started."""
+
+    name: str
+    at_s: float
+    args: tuple[Any, ...]
+
+    async def send(self, handle: WorkflowHandle[Any, Any]) -> None:
+        """Wait until it is due, then send it."""
+        await asyncio.sleep(self.at_s)
+        await handle.signal(self.name, args=self.args)
+
+
+@dataclass(frozen=True)
 class TemporalTarget:
-    """Runs a workflow on simulated workers; each instance of the workload is an execution of it."""
+    """Runs a workflow on simulated workers, or a function that is given a client; each instance does so anew."""
 
     program: Program
+    signals: tuple[Signal, ...] = ()
 
     def describe(self) -> Description:
         """Name the workflow and what faults may strike: activities, their heartbeats, workflows, the server's calls."""
@@ -47,7 +60,9 @@ class TemporalTarget:
             for one in program.activities
             if (name := temporalio.activity._Definition.must_from_callable(one).name)
         ]
-        workflows = [definition_of(one).name for one in (program.main, *program.workflows)]
+        workflows = [
+            found.name for one in (program.main, *program.workflows) if (found := definition_of(one))
+        ]
         beats = [f"{name}.heartbeat" for name in activities]
         return Description(program.name, "temporal", (*activities, *filter(None, workflows), *beats, *CALLS))
 
@@ -60,74 +75,73 @@ class TemporalTarget:
         return System(client)
 
     async def drive(self, system: System, *args: Any) -> Any:
-        """Run one execution and give its result."""
+        """Run one execution and give its result. Signals that are due after its end are not sent."""
+        program, args = self.program, args or self.program.args
+        if definition_of(program.main) is None:
+            return await program.main(system.client, *args)
         system.started += 1
-        return await self.program.execute(
-            system.client, f"{self.program.name}-{system.started}", *(args or self.program.args)
-        )
+        handle = await program.begin(system.client, f"{program.name}-{system.started}", *args)
+        sending = [asyncio.create_task(one.send(handle)) for one in self.signals]
+        try:
+            return await handle.result()
+        finally:
+            for one in sending:
+                one.cancel()
 
 
 def temporal(
     *,
-    workflow: str,
-    activities: Sequence[str] = (),
-    workflows: Sequence[str] = (),
-    args: Sequence[Any] = (),
+    workflow: Reference = None,
+    main: Reference = None,
+    activities: Sequence[Reference] = (),
+    workflows: Sequence[Reference] = (),
+    args: list[Any] | None = None,
+    signals: list[dict[str, Any]] | None = None,
     task_queue: str = TASK_QUEUE,
     workers: int = 1,
     latency: Duration = "1ms",
     replay_every_task: bool = False,
     sandbox: bool = False,
 ) -> TemporalTarget:
-    """Make the target of a scenario file. References are ``module:name`` or ``file.py:name``.
+    """Make the target of a scenario file. What it names in Python is ``module:name``, or ``file.py:name`` beside it.
 
-    ``workflow`` is run with ``args`` by workers that also have ``workflows`` (children) and ``activities``.
-    Raises DesignError for a reference that leads nowhere, or to no workflow.
+    ``workflow`` is run with ``args`` by workers that also have ``workflows`` (children) and ``activities``, and gets
+    ``signals``: each ``{name: add, at: 2s, args: [apple]}``. In its place, ``main`` is a coroutine function that is
+    given a client and ``args``. Raises DesignError for a ``workflow`` that is none.
     """
-    main = load(workflow)
-    if definition_of(main) is None:
-        raise DesignError(f"{workflow!r} is no workflow; name a class with @workflow.defn")
+    if (workflow is None) == (main is None):
+        raise DesignError(
+            "give workflow, a class with @workflow.defn, or main, a function that is given a client"
+        )
+    if workflow is not None and definition_of(workflow) is None:
+        raise DesignError(f"workflow names {workflow!r}; it must be a class with @workflow.defn")
+    if main is not None and (signals or not inspect.iscoroutinefunction(main)):
+        raise DesignError("main must be a coroutine function, which sends its signals itself")
+    if main is not None and not (workflows or activities):
+        raise DesignError("main needs workflows or activities, for which workers run")
+    if sandbox:
+        for one in filter(None, (workflow, *workflows)):
+            make_importable(one)
     settings = Settings(
         latency_ns=parse_duration(latency), replay_every_task=replay_every_task, sandbox=sandbox
     )
     program = Program(
-        main,
-        tuple(args),
-        tuple(load(one) for one in workflows),
-        tuple(load(one) for one in activities),
+        main or workflow,
+        tuple(args or ()),
+        tuple(workflows),
+        tuple(activities),
         task_queue,
         workers,
         settings=settings,
     )
-    return TemporalTarget(program)
+    return TemporalTarget(program, tuple(_signal(number, one) for number, one in enumerate(signals or ())))
 
 
-def load(reference: str) -> Any:
-    """Give what a reference names: ``module:name``, or ``file.py:name`` from the working directory."""
-    place, _, name = reference.partition(":")
-    if not name:
-        raise DesignError(f"{reference!r} is no reference; write module:name or file.py:name")
-    module = _load_file(Path(place)) if place.endswith(".py") else _import(place)
-    if not hasattr(module, name):
-        raise DesignError(f"{place} has no {name!r}")
-    return getattr(module, name)
-
-
-def _import(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise DesignError(f"module {name!r} cannot be imported: {error}") from error
-
-
-def _load_file(path: Path) -> Any:
-    if not path.is_file():
-        raise DesignError(f"there is no file {str(path)!r} (from {Path.cwd()})")
-    name = f"_wfsim_temporal_{path.resolve().as_posix().replace('/', '_').removesuffix('.py')}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise DesignError(f"{path} is no Python file")
-        sys.modules[name] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return sys.modules[name]
+def _signal(number: int, given: dict[str, Any]) -> Signal:
+    """Read a signal of a scenario file."""
+    part = f"signals[{number}]"
+    unknown = [key for key in given if key not in {"name", "at", "args"}]
+    if unknown or not isinstance(given.get("name"), str) or not isinstance(given.get("args", []), list):
+        raise DesignError(f"{part} must be {{name: add, at: 2s, args: [...]}}, not {given!r}")
+    at_ns = parse_duration(given.get("at", 0), f"at of {part}")
+    return Signal(given["name"], at_ns / NS_PER_SECOND, tuple(given.get("args", ())))
