@@ -34,6 +34,7 @@ def following(execution: Execution, *, delay_ns: int = 0, **changes: Any) -> Exe
             continued_run_id=execution.run_id,
             deadline_ns=execution.deadline_ns,
             delay_ns=delay_ns,
+            is_eager=False,
             **changes,
         )
     )

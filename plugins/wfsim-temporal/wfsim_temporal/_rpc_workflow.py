@@ -63,7 +63,10 @@ def start(server: Server, request: Any, signal: tuple[Any, ...] = ()) -> tuple[E
 
 async def _start(server: Server, request: Any, answer: type[Any]) -> Any:
     execution, is_new = start(server, request)
-    return answer(run_id=execution.run_id, started=is_new)
+    told = answer(run_id=execution.run_id, started=is_new)
+    if is_new and execution.start.is_eager:
+        told.eager_workflow_task.task_token = execution.run_id.encode()
+    return told
 
 
 async def _signal_with_start(server: Server, request: Any, answer: type[Any]) -> Any:

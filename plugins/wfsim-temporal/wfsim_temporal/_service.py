@@ -64,6 +64,9 @@ class SimulatedServiceClient(ServiceClient):
         answer = CALLS.get(rpc)
         if answer is None:
             raise NotSimulated(f"the server's call {rpc} is not simulated")
+        if getattr(req, "request_eager_execution", False):
+            # As Core does, which asks for it only if a worker of the same client has room.
+            req.request_eager_execution = self._has_worker(req.task_queue.name)
         called = self.server.here(self._call(answer, rpc, req, resp_type))
         if timeout is None:
             return await called
@@ -71,6 +74,14 @@ class SimulatedServiceClient(ServiceClient):
             return await asyncio.wait_for(called, timeout.total_seconds())
         except TimeoutError:
             raise rpc_error(RPCStatusCode.DEADLINE_EXCEEDED, "Timeout expired") from None
+
+    def _has_worker(self, task_queue: str) -> bool:
+        sessions = [
+            one.session
+            for one in self.server.workers
+            if one.task_queue == task_queue and one.client.service_client is self
+        ]
+        return any(one is not None and one.is_alive and one.takes(is_workflow_task=True) for one in sessions)
 
     async def _call(self, answer: Any, rpc: str, req: Any, resp_type: type[Any]) -> Any:
         await sleep(self.server.settings.latency_ns / NS_PER_SECOND)

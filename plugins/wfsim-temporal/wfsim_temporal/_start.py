@@ -47,6 +47,7 @@ class Start:
     parent: Child | None = None
     request_id: str = ""
     cron_schedule: str = ""
+    is_eager: bool = False
     user_metadata: Any = None
 
     def attributes(self, run_id: str, first_run_id: str) -> dict[str, Any]:
@@ -65,6 +66,7 @@ class Start:
             "workflow_execution_timeout": self.execution_timeout_ns and duration(self.execution_timeout_ns),
             "first_workflow_task_backoff": duration(self.delay_ns) if self.delay_ns else None,
             "initiator": self.initiator,
+            "eager_execution_accepted": self.is_eager or None,
             "cron_schedule": self.cron_schedule,
             "header": {"fields": self.headers},
             "memo": {"fields": self.memo} if self.memo else None,
@@ -101,6 +103,8 @@ def start_of(request: Any, now_ns: int) -> Start:
         task_timeout_ns=ns_of(request, "workflow_task_timeout") or _TASK_TIMEOUT_NS,
         delay_ns=ns_of(request, "workflow_start_delay") or 0,
         request_id=request.request_id,
+        is_eager=getattr(request, "request_eager_execution", False)
+        and not request.HasField("workflow_start_delay"),
         user_metadata=request.user_metadata if request.HasField("user_metadata") else None,
     )
     return on_schedule(start, request.cron_schedule, now_ns)
@@ -111,7 +115,7 @@ def on_schedule(start: Start, cron_schedule: str, now_ns: int) -> Start:
     if not cron_schedule:
         return start
     delay_ns = first_backoff_ns(cron_schedule, now_ns)
-    return replace(start, cron_schedule=cron_schedule, delay_ns=delay_ns, initiator=BY_CRON)
+    return replace(start, cron_schedule=cron_schedule, delay_ns=delay_ns, initiator=BY_CRON, is_eager=False)
 
 
 def start_of_child(command: Any, child: Child) -> Start:

@@ -124,7 +124,12 @@ class WorkflowTask:
     def _offer(self, sticky: Session | None) -> None:
         server = self.execution.server
         if sticky is None:
-            server.queue(self.execution.start.task_queue).offer(self)
+            queue = server.queue(self.execution.start.task_queue)
+            eager = queue.session() if self.execution.start.is_eager and not self.count else None
+            if eager is None:
+                queue.offer(self)
+            else:
+                self.hand_to(eager)
         elif sticky.is_alive:
             server.soon(self._arrive, sticky)
         else:
