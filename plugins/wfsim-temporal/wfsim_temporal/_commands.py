@@ -25,6 +25,11 @@ TERMINAL: Final = ("complete", "fail", "cancel", "continue_as_new")
 _CHANGE_VERSION: Final = "TemporalChangeVersion"
 
 
+def events_of(command: Command) -> int:
+    """Give how many events a command becomes."""
+    return {"patch": 2, "update_rejected": 0}.get(command.kind, 1)
+
+
 @dataclass(slots=True)
 class Timer:
     """A timer that runs, and the event that started it."""

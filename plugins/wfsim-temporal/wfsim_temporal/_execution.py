@@ -11,6 +11,7 @@ from wfsim_temporal._children import Children
 from wfsim_temporal._continuation import after_failure
 from wfsim_temporal._event_log import EventLog
 from wfsim_temporal._journal import Journal
+from wfsim_temporal._limits import LimitCheck
 from wfsim_temporal._proto import FOREVER, Job, job_of
 from wfsim_temporal._retry import START_TO_CLOSE, TIMEOUT, timeout_failure
 from wfsim_temporal._seed import seed_of
@@ -56,6 +57,7 @@ class Execution:
         self.closed_ns = self.first_task_ns = 0
         self.log = EventLog()
         self.journal = Journal(server.simulation, self)
+        self.limits = LimitCheck(self, server.limits)
         self.task = WorkflowTask(self)
         self.timers: dict[int, Timer] = {}
         self.activities: dict[int, Activity] = {}
@@ -157,6 +159,8 @@ class Execution:
             return
         if self.task.is_started:
             self.task.buffered.append((kind, attributes, job, before))
+            return
+        if self.limits.refuses(1 + (before is not None) + self.task.is_idle):
             return
         if before is not None:
             before()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from wfsim.errors import InjectedFault
 from wfsim_temporal._proto import job_of
 
 if TYPE_CHECKING:
@@ -39,7 +40,26 @@ class Signal:
         """Deliver it, and tell the sender."""
         server = self._sender.server
         target = server.open_execution(self._workflow_id, self._run_id)
-        if target is not None:
+        if target is None or server.simulation.watch is None:
+            self._deliver(initiated_id, 1)
+        else:
+            server.run(self._deliver_under_faults(initiated_id, target.start.workflow_type))
+
+    async def _deliver_under_faults(self, initiated_id: int, workflow_type: str) -> None:
+        try:
+            copies = await self._sender.server.passage.copies_of_signal(
+                workflow_type, self._asked.signal_name
+            )
+        except InjectedFault:
+            copies = 1  # the server that sends it tries again
+        self._deliver(initiated_id, copies)
+
+    def _deliver(self, initiated_id: int, copies: int) -> None:
+        server = self._sender.server
+        target = server.open_execution(self._workflow_id, self._run_id)
+        for _ in range(copies):
+            if target is None:
+                break
             server.signal(target, self._asked.signal_name, self._asked.args, dict(self._asked.headers))
         told = {"seq": self._asked.seq}
         kind, cause = "EXTERNAL_WORKFLOW_EXECUTION_SIGNALED", {}

@@ -84,7 +84,9 @@ class CachedWorkflow:
             history_length=length,
             jobs=jobs,
             history_size_bytes=self._execution.log.size,
-            continue_as_new_suggested=length > self._execution.server.settings.suggest_continue_as_new_at,
+            continue_as_new_suggested=self._execution.server.limits.suggests(
+                length, self._execution.log.size
+            ),
         )
         activation.timestamp.FromNanoseconds(time_ns)
         if self._instance is None:

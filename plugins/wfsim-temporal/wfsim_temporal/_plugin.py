@@ -1,4 +1,4 @@
-"""What wfsim finds under its entry-point group: a target and a fault for scenario files."""
+"""What wfsim finds under its entry-point group: a target, faults and a checker for scenario files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ def wfsim_targets() -> dict[str, Any]:
 
 @hookimpl
 def wfsim_faults() -> dict[str, Any]:
-    """Name the fault of Temporal's own: ``evict``."""
-    from wfsim_temporal._faults import Evict
+    """Name the faults of Temporal's own: ``evict``, ``backlog``, ``away``."""
+    from wfsim_temporal._faults import Away, Backlog, Evict
 
-    return {Evict.kind: Evict}
+    return {fault.kind: fault for fault in (Evict, Backlog, Away)}
+
+
+@hookimpl
+def wfsim_checkers() -> dict[str, Any]:
+    """Name the checkers of Temporal's own."""
+    from wfsim_temporal._limits import history_within_limits
+
+    return {"history_within_limits": history_within_limits}

@@ -72,10 +72,12 @@ async def _start(server: Server, request: Any, answer: type[Any]) -> Any:
 async def _signal_with_start(server: Server, request: Any, answer: type[Any]) -> Any:
     headers = dict(request.header.fields)
     signal = (request.signal_name, request.signal_input.payloads, headers, request.identity)
+    copies = await server.passage.copies_of_signal(request.workflow_type.name, request.signal_name)
     execution, is_new = server.open_execution(request.workflow_id), False
     if execution is None:
         execution, is_new = start(server, request, signal)
-    else:
+        copies -= 1
+    for _ in range(copies):
         server.signal(execution, *signal)
     return answer(run_id=execution.run_id, started=is_new)
 
@@ -83,7 +85,10 @@ async def _signal_with_start(server: Server, request: Any, answer: type[Any]) ->
 async def _signal(server: Server, request: Any, answer: type[Any]) -> Any:
     execution = execution_of(server, request.workflow_execution, must_run=True)
     headers = dict(request.header.fields)
-    server.signal(execution, request.signal_name, request.input.payloads, headers, request.identity)
+    for _ in range(await server.passage.copies_of_signal(execution.start.workflow_type, request.signal_name)):
+        server.signal(execution, request.signal_name, request.input.payloads, headers, request.identity)
+    if execution.limits.reason:
+        raise rpc_error(RPCStatusCode.INVALID_ARGUMENT, execution.limits.reason)
     return answer()
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import uuid
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from wfsim.kernel import VirtualLoop, current
+from wfsim.kernel import VirtualLoop, current, spawn
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._execution import Execution
+from wfsim_temporal._limits import HistoryLimits
+from wfsim_temporal._passage import Passage
 from wfsim_temporal._proto import FOREVER, job_of
 from wfsim_temporal._task_queue import TaskQueue
 from wfsim_temporal.errors import NotSimulated
@@ -39,15 +41,23 @@ class Settings:
     ``replay_every_task`` no worker keeps a workflow in its cache: each task is replayed from the beginning, and
     what is not deterministic comes to light. With ``sandbox`` workflows run in the SDK's sandbox, which catches
     forbidden calls and takes a hundred times as long. ``suggest_continue_as_new_at`` is the number of events from which
-    the server suggests to continue as new.
+    the server suggests to continue as new; it is short for ``history=HistoryLimits(suggest_events=...)``, which
+    has all limits of histories.
     """
 
     latency_ns: int = NS_PER_MILLISECOND
     task_attempts: int = 5
     replay_every_task: bool = False
     sandbox: bool = False
-    suggest_continue_as_new_at: int = 4096
+    suggest_continue_as_new_at: int | None = None
+    history: HistoryLimits = field(default_factory=HistoryLimits)
     namespace: str = "default"
+
+    @property
+    def limits(self) -> HistoryLimits:
+        """The limits of histories, with what is said in short."""
+        events = self.suggest_continue_as_new_at
+        return self.history if events is None else replace(self.history, suggest_events=events)
 
 
 class Server:
@@ -72,6 +82,8 @@ class Server:
         # Timers of the server belong to nobody's process, so that no crash takes them away.
         self._context = copy_context()
         self._loop = simulation.loop
+        self.passage = Passage(self)
+        self.limits = settings.limits
 
     # -- time and chance
 
@@ -87,6 +99,10 @@ class Server:
     def soon(self, act: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
         """Call ``act(*args)`` when a message has had the time to arrive."""
         return self.after(self.settings.latency_ns, act, *args)
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run a coroutine of the server's own."""
+        self._context.copy().run(spawn, work)
 
     def future(self) -> asyncio.Future[Any]:
         """Make a future of the simulation's loop."""

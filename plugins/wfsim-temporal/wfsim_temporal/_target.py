@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Sequence  # noqa: TC003 - a scenario file is read by the annotations
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import temporalio.activity
@@ -15,6 +15,7 @@ from wfsim.harness import Description, Reference
 from wfsim.units import NS_PER_SECOND, Duration, parse_duration
 from wfsim_temporal._connect import make_client
 from wfsim_temporal._file_modules import make_importable
+from wfsim_temporal._limits import HistoryLimits
 from wfsim_temporal._server import Settings, server_here
 from wfsim_temporal._service import CALLS
 from wfsim_temporal._simulate import TASK_QUEUE, Program, definition_of
@@ -60,11 +61,12 @@ class TemporalTarget:
             for one in program.activities
             if (name := temporalio.activity._Definition.must_from_callable(one).name)
         ]
-        workflows = [
-            found.name for one in (program.main, *program.workflows) if (found := definition_of(one))
-        ]
+        definitions = [found for one in (program.main, *program.workflows) if (found := definition_of(one))]
+        workflows = [one.name for one in definitions]
         beats = [f"{name}.heartbeat" for name in activities]
-        return Description(program.name, "temporal", (*activities, *filter(None, workflows), *beats, *CALLS))
+        signals = [name for one in definitions for name in one.signals if name]
+        known = (*activities, *filter(None, workflows), *beats, *signals, program.task_queue, *CALLS)
+        return Description(program.name, "temporal", tuple(dict.fromkeys(known)))
 
     async def start(self) -> System:
         """Start the server and the workers."""
@@ -102,12 +104,15 @@ def temporal(
     latency: Duration = "1ms",
     replay_every_task: bool = False,
     sandbox: bool = False,
+    history: dict[str, int] | None = None,
 ) -> TemporalTarget:
     """Make the target of a scenario file. What it names in Python is ``module:name``, or ``file.py:name`` beside it.
 
     ``workflow`` is run with ``args`` by workers that also have ``workflows`` (children) and ``activities``, and gets
     ``signals``: each ``{name: add, at: 2s, args: [apple]}``. In its place, ``main`` is a coroutine function that is
-    given a client and ``args``. Raises DesignError for a ``workflow`` that is none.
+    given a client and ``args``. ``history`` has limits by the names of HistoryLimits, such as ``{max_events: 500}``.
+
+    Raises DesignError for a ``workflow`` that is none, and for a limit that there is not.
     """
     if (workflow is None) == (main is None):
         raise DesignError(
@@ -123,7 +128,10 @@ def temporal(
         for one in filter(None, (workflow, *workflows)):
             make_importable(one)
     settings = Settings(
-        latency_ns=parse_duration(latency), replay_every_task=replay_every_task, sandbox=sandbox
+        latency_ns=parse_duration(latency),
+        replay_every_task=replay_every_task,
+        sandbox=sandbox,
+        history=_limits(history or {}),
     )
     program = Program(
         main or workflow,
@@ -145,3 +153,11 @@ def _signal(number: int, given: dict[str, Any]) -> Signal:
         raise DesignError(f"{part} must be {{name: add, at: 2s, args: [...]}}, not {given!r}")
     at_ns = parse_duration(given.get("at", 0), f"at of {part}")
     return Signal(given["name"], at_ns / NS_PER_SECOND, tuple(given.get("args", ())))
+
+
+def _limits(told: dict[str, int]) -> HistoryLimits:
+    known = [one.name for one in fields(HistoryLimits)]
+    for name in told:
+        if name not in known:
+            raise DesignError(f"history has no limit {name!r}; it has {', '.join(known)}")
+    return HistoryLimits(**told)

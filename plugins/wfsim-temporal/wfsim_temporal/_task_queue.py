@@ -16,6 +16,10 @@ class QueuedTask(Protocol):
     is_workflow_task: bool
 
     @property
+    def name(self) -> str:
+        """The type of activity or workflow that it is for."""
+
+    @property
     def is_wanted(self) -> bool:
         """Whether it is still to be done; a task that timed out meanwhile is not."""
 
@@ -34,7 +38,7 @@ class TaskQueue:
 
     def offer(self, task: QueuedTask) -> None:
         """Add a task: it reaches a worker a message's time later, or when one has room."""
-        self._server.soon(self._arrive, task)
+        self._server.passage.into_queue(self.name, task.name, self._arrive, task)
 
     def poll(self, session: Session) -> None:
         """Add a worker's session to those that take tasks."""

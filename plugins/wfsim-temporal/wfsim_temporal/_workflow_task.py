@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from wfsim.units import NS_PER_SECOND
-from wfsim_temporal._commands import TERMINAL, Commands
+from wfsim_temporal._commands import TERMINAL, Commands, events_of
 from wfsim_temporal._machines import Machines
 from wfsim_temporal._proto import duration
 from wfsim_temporal._retry import SCHEDULE_TO_START, START_TO_CLOSE
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # temporal.api.enums.v1.WorkflowTaskFailedCause
 _UNHANDLED_COMMAND: Final = 1
+_FORCE_CLOSE: Final = 17
 _WORKER_UNHANDLED_FAILURE: Final = 24
 _NON_DETERMINISM: Final = 25
 
@@ -79,6 +80,16 @@ class WorkflowTask:
         return self._state == "started"
 
     @property
+    def is_idle(self) -> bool:
+        """Whether none is open or on its way."""
+        return self._state == "idle"
+
+    @property
+    def name(self) -> str:
+        """What it is for: the workflow's type."""
+        return self.execution.start.workflow_type
+
+    @property
     def is_wanted(self) -> bool:
         """Whether it waits for a worker."""
         return self._state == "scheduled" and not self.execution.is_closed
@@ -131,7 +142,7 @@ class WorkflowTask:
             else:
                 self.hand_to(eager)
         elif sticky.is_alive:
-            server.soon(self._arrive, sticky)
+            server.passage.into_queue(self.execution.start.task_queue, self.name, self._arrive, sticky)
         else:
             server.after(_STICKY_TIMEOUT_NS, self._sticky_timeout, sticky)
 
@@ -153,6 +164,8 @@ class WorkflowTask:
     def hand_to(self, session: Session) -> None:
         """Start it on a worker."""
         execution, server = self.execution, self.execution.server
+        if execution.limits.refuses(1):
+            return
         self._state = "started"
         self.count += 1
         self.token += 1
@@ -166,7 +179,7 @@ class WorkflowTask:
             scheduled_event_id=self._scheduled_id,
             identity=session.identity,
             history_size_bytes=execution.log.size,
-            suggest_continue_as_new=length > server.settings.suggest_continue_as_new_at,
+            suggest_continue_as_new=server.limits.suggests(length + 1, execution.log.size),
         )
         self._timeout = server.after(execution.start.task_timeout_ns, self._worker_is_silent, self.token)
         if self.sticky is not session:
@@ -267,6 +280,11 @@ class WorkflowTask:
             "failure": failure,
         }
 
+    def fail_by_server(self) -> None:
+        """Note that the server ends the run while the task is under way."""
+        if self._state == "started":
+            self._write_end("WORKFLOW_TASK_FAILED", self._failed(_FORCE_CLOSE))
+
     def complete(self, token: int, *, wants_another: bool = False) -> None:
         """Take the commands that a worker gives. ``wants_another``: local activities are still under way."""
         if not self.is_current(token):
@@ -303,6 +321,8 @@ class WorkflowTask:
 
     def _write(self, commands: list[Any], *, wants_another: bool) -> None:
         execution = self.execution
+        if execution.limits.refuses(1 + sum(events_of(one) for one in commands)):
+            return
         completed_id = execution.add(
             "WORKFLOW_TASK_COMPLETED",
             scheduled_event_id=self._scheduled_id,
