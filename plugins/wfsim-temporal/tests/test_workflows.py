@@ -1,6 +1,9 @@
 """Real workflow code in virtual time: activities, timers, signals, queries, updates, children, cancellation."""
 
 import asyncio
+import os
+import subprocess
+import sys
 
 import pytest
 import samples
@@ -241,3 +244,30 @@ def test_the_same_seed_writes_the_same_history(simulate):
     assert runs[0].fingerprint == runs[1].fingerprint != runs[2].fingerprint
     texts = [[one.to_json() for one in run.workflow_histories] for run in runs]
     assert texts[0] == texts[1] != texts[2]
+
+
+def test_another_process_writes_the_same_history():
+    """Byte for byte, whatever its number, its machine and its hash seed: also what the client signs with."""
+    program = """
+import asyncio, samples, wfsim_temporal
+
+async def main(client):
+    handle = await client.start_workflow(samples.Approval.run, 30, id="a", task_queue="wfsim")
+    await handle.signal(samples.Approval.approve, "ann")
+    await handle.result()
+
+run = wfsim_temporal.simulate(main, workflows=samples.WORKFLOWS, activities=samples.ACTIVITIES)
+print(run.fingerprint, run.workflow_histories[0].to_json())
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**environment, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert b"WORKFLOW_EXECUTION_SIGNALED" in told[0]
+    assert told[0] == told[1]

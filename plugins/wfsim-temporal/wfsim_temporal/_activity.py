@@ -63,8 +63,16 @@ class Limits:
 
     def attributes(self) -> dict[str, Any]:
         """Give them as fields of the event that schedules the activity."""
-        named = {name.removesuffix("_ns") + "_timeout": getattr(self, name) for name in self.__slots__}
-        return {name: duration(ns) for name, ns in named.items() if ns is not None}
+        told = {}
+        for name, ns in (
+            ("schedule_to_close_timeout", self.schedule_to_close_ns),
+            ("schedule_to_start_timeout", self.schedule_to_start_ns),
+            ("start_to_close_timeout", self.start_to_close_ns),
+            ("heartbeat_timeout", self.heartbeat_ns),
+        ):
+            if ns is not None:
+                told[name] = duration(ns)
+        return told
 
 
 class Activity:
@@ -311,6 +319,7 @@ class Activity:
             told["started_event_id"] = self._write_start()
 
         def resolve() -> Job | None:
+            self.execution.activities.pop(self.asked.seq, None)
             if self.is_resolved:
                 return None
             self.is_resolved = True

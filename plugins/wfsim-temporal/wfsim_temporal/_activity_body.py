@@ -38,9 +38,7 @@ async def call_activity(
     arguments = await _decode(worker, converter, definition, asked.arguments)
     function = definition.fn
     if not worker.interceptors:
-        if definition.is_async:
-            return await environment.run(function, *arguments)
-        return await environment.run(_blocking(function), *arguments)
+        return await environment.run(function if definition.is_async else _blocking(function), *arguments)
     headers = await _headers(worker, asked.headers)
     inbound: Any = _Inbound()
     for interceptor in reversed(worker.interceptors):

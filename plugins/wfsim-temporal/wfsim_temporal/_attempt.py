@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import temporalio.activity
-import temporalio.common
 import temporalio.exceptions
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
-from temporalio.testing import ActivityEnvironment
 
 from wfsim.errors import ReplyLost
 from wfsim.kernel import fault_point, perform
 from wfsim_temporal._activity_body import call_activity
-from wfsim_temporal._proto import date, delta
+from wfsim_temporal._environment import new_environment
+from wfsim_temporal._proto import changed, date, delta
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from temporalio.converter import DataConverter
 
@@ -30,9 +27,6 @@ if TYPE_CHECKING:
 
     _Report = tuple[Callable[[bytes, Any], object] | None, Any]
 
-_TEMPLATE: Final = ActivityEnvironment().info
-_INFO_FIELDS: Final = {one.name for one in fields(temporalio.activity.Info)}
-_TAKES_CLIENT: Final = "client" in inspect.signature(ActivityEnvironment.__init__).parameters
 _Details: Final = getattr(temporalio.activity, "ActivityCancellationDetails", None)
 _HEARTBEAT_SHARE: Final = 0.8
 
@@ -45,9 +39,10 @@ class Attempt:
         self.activity = activity
         self.number = activity.attempt
         self.token = activity.token
-        info = activity_info(session, activity)
-        self.converter = converter_for(session.worker, info)
-        self.environment = new_environment(session.worker, info, self.converter)
+        # What the info is made of; the server may count on while this attempt lives on, forgotten.
+        self._dates_ns = (activity.scheduled_ns, activity.queued_ns, activity.started_ns)
+        self.converter = converter_for(session.worker, self._info)
+        self.environment: Any = new_environment(session.worker, self.converter, self._info)
         self.environment.on_heartbeat = self.heartbeat
         self.ended: asyncio.Future[None] = session.server.future()
         self.is_canceled = False
@@ -59,6 +54,32 @@ class Attempt:
         self._heartbeat_error: Exception | None = None
         self._held_back: Payloads | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    def _info(self) -> dict[str, Any]:
+        """Give what ``activity.info()`` says."""
+        activity, namespace = self.activity, self.session.server.namespace
+        execution, asked, limits = activity.execution, activity.asked, activity.limits
+        scheduled, queued, started = map(date, self._dates_ns)
+        return {
+            "activity_id": asked.activity_id,
+            "activity_type": activity.name,
+            "attempt": self.number,
+            "is_local": False,
+            "current_attempt_scheduled_time": queued,
+            "heartbeat_details": [],  # decoded when the code begins: that may fail
+            "heartbeat_timeout": delta(limits.heartbeat_ns),
+            "schedule_to_close_timeout": delta(limits.schedule_to_close_ns),
+            "scheduled_time": scheduled,
+            "start_to_close_timeout": delta(limits.start_to_close_ns),
+            "started_time": started,
+            "task_queue": activity.task_queue,
+            "task_token": self.token,
+            "namespace": namespace,
+            "workflow_id": execution.start.workflow_id,
+            "workflow_namespace": namespace,
+            "workflow_run_id": execution.run_id,
+            "workflow_type": execution.start.workflow_type,
+        }
 
     # -- running
 
@@ -97,6 +118,7 @@ class Attempt:
             self._timer.cancel()
         if not self.ended.done():
             self.ended.set_result(None)
+        self.task = self.environment = None  # both refer back to it
         self.session.end_attempt(self)
 
     async def _completed(self, value: Any) -> _Report:
@@ -132,7 +154,7 @@ class Attempt:
             raise temporalio.exceptions.ApplicationError(
                 "Failed decoding heartbeat details", non_retryable=True
             ) from error
-        self.environment.info = replace(self.environment.info, heartbeat_details=details)
+        self.environment.info = changed(self.environment.info, {"heartbeat_details": details})
 
     def on_worker_shutdown(self) -> None:
         """Tell the code that its worker stops."""
@@ -252,49 +274,17 @@ def not_registered(worker: Worker, name: str, workflow_id: str) -> temporalio.ex
     )
 
 
-def converter_for(worker: Worker, info: temporalio.activity.Info) -> DataConverter:
-    """Give the data converter for an activity, in its context if it wants one."""
+def converter_for(worker: Worker, tell: Callable[[], Mapping[str, Any]]) -> DataConverter:
+    """Give the data converter for an activity, in its context if it wants one; ``tell`` gives the activity's info."""
+    if not worker.codec.depends_on_activity:
+        return worker.codec.converter
+    info = tell()
     names = ("workflow_type", "activity_type", "activity_id", "workflow_id", "workflow_run_id", "is_local")
     return worker.codec.of_activity(
-        namespace=info.namespace,
+        namespace=info["namespace"],
         activity_task_queue=worker.task_queue,
-        **{name: getattr(info, name) for name in names},
+        **{name: info[name] for name in names},
     )
-
-
-def new_environment(
-    worker: Worker, info: temporalio.activity.Info, converter: DataConverter
-) -> ActivityEnvironment:
-    """Make the SDK's environment for one attempt."""
-    environment = ActivityEnvironment(worker.client) if _TAKES_CLIENT else ActivityEnvironment()
-    environment.info = info
-    environment.payload_converter = converter.payload_converter
-    return environment
-
-
-def activity_info(session: Session, activity: Activity) -> temporalio.activity.Info:
-    """Give what ``activity.info()`` says."""
-    execution, asked, limits = activity.execution, activity.asked, activity.limits
-    values = {
-        "activity_id": asked.activity_id,
-        "activity_type": activity.name,
-        "attempt": activity.attempt,
-        "current_attempt_scheduled_time": date(activity.queued_ns),
-        "heartbeat_details": [],  # decoded when the code begins: that may fail
-        "heartbeat_timeout": delta(limits.heartbeat_ns),
-        "schedule_to_close_timeout": delta(limits.schedule_to_close_ns),
-        "scheduled_time": date(activity.scheduled_ns),
-        "start_to_close_timeout": delta(limits.start_to_close_ns),
-        "started_time": date(activity.started_ns),
-        "task_queue": activity.task_queue,
-        "task_token": activity.token,
-        "namespace": session.server.namespace,
-        "workflow_id": execution.start.workflow_id,
-        "workflow_namespace": session.server.namespace,
-        "workflow_run_id": execution.run_id,
-        "workflow_type": execution.start.workflow_type,
-    }
-    return replace(_TEMPLATE, **{name: value for name, value in values.items() if name in _INFO_FIELDS})
 
 
 async def encode(worker: Worker, converter: DataConverter, value: Any) -> Any:

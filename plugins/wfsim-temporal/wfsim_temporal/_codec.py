@@ -33,6 +33,7 @@ class Codec:
 
     Attributes:
         converter: the client's, without any context.
+        depends_on_activity: whether ``of_activity`` gives anything else than the converter.
         is_active: whether payloads are changed on their way, and so have to pass through here.
     """
 
@@ -43,6 +44,7 @@ class Codec:
             isinstance(one, temporalio.converter.WithSerializationContext) for one in parts
         )
         self._has_storage = getattr(converter, "external_storage", None) is not None
+        self.depends_on_activity = self._has_context or self._has_storage
         self.is_active = converter.payload_codec is not None or self._has_storage
         self.encodes_headers = with_headers and self.is_active
         self._options = {"storage_concurrency_limit": _STORAGE_CONCURRENCY} if _TAKES_LIMIT else {}

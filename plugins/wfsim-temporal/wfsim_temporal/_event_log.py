@@ -15,50 +15,58 @@ _BYTES_PER_EVENT = 200  # of an event without its payloads; the server counts wh
 class EventLog:
     """Events in their order; their ids count from 1."""
 
-    __slots__ = ("_events", "size")
+    # Three lists and not one of tuples: what a run keeps, the garbage collector walks through again and again.
+    __slots__ = ("_attributes", "_kinds", "_times_ns", "size")
 
     def __init__(self) -> None:
-        self._events: list[tuple[int, int, dict[str, Any]]] = []
+        self._kinds: list[int] = []
+        self._times_ns: list[int] = []
+        self._attributes: list[dict[str, Any]] = []
         self.size = 0
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self._kinds)
 
     def add(self, kind: str, time_ns: int, attributes: dict[str, Any]) -> int:
         """Append an event of a kind ("TIMER_FIRED") and give its id."""
-        self._events.append((EVENT[kind], time_ns, attributes))
-        self.size += _BYTES_PER_EVENT + _payload_bytes(attributes)
-        return len(self._events)
+        self._kinds.append(EVENT[kind])
+        self._times_ns.append(time_ns)
+        self._attributes.append(attributes)
+        held = attributes.get("input") or attributes.get("result")
+        self.size += _BYTES_PER_EVENT if held is None else _BYTES_PER_EVENT + _payload_bytes(held)
+        return len(self._kinds)
 
     def cut(self, length: int) -> None:
         """Forget all events after the first ``length``: those of a task that leaves no trace."""
-        del self._events[length:]
+        del self._kinds[length:], self._times_ns[length:], self._attributes[length:]
 
     def event(self, number: int) -> HistoryEvent:
         """Give one event as protobuf, by its id; negative ids count from the end (-1 is the last)."""
-        place = number - 1 if number > 0 else len(self._events) + number
-        kind, time_ns, attributes = self._events[place]
-        known = {name: value for name, value in attributes.items() if value is not None}
+        place = number - 1 if number > 0 else len(self) + number
+        kind = self._kinds[place]
+        known = {name: value for name, value in self._attributes[place].items() if value is not None}
         made: dict[str, Any] = {"event_id": place + 1, "event_type": kind, ATTRIBUTES[kind]: known}
         event = HistoryEvent(**made)
-        event.event_time.FromNanoseconds(time_ns)
+        event.event_time.FromNanoseconds(self._times_ns[place])
         return event
 
     def count(self, kind: str) -> int:
         """Count the events of a kind."""
         wanted = EVENT[kind]
-        return sum(one[0] == wanted for one in self._events)
+        return self._kinds.count(wanted)
 
     def events(self, first: int = 1) -> list[HistoryEvent]:
         """Give the events from id ``first`` on."""
-        return [self.event(number) for number in range(first, len(self._events) + 1)]
+        return [self.event(number) for number in range(first, len(self) + 1)]
 
     def workflow_history(self, workflow_id: str) -> WorkflowHistory:
         """Give what Temporal's own tools take: ``to_json`` of it is the file they read."""
         return WorkflowHistory(workflow_id, self.events())
 
 
-def _payload_bytes(attributes: dict[str, Any]) -> int:
-    held = attributes.get("input") or attributes.get("result")
-    payloads = held.get("payloads", ()) if isinstance(held, dict) else ()
-    return sum(len(one.data) for one in payloads)
+def _payload_bytes(held: Any) -> int:
+    size = 0
+    if isinstance(held, dict):
+        for payload in held.get("payloads", ()):
+            size += len(payload.data)
+    return size

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from contextlib import contextmanager
 from contextvars import Context
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import temporalio.common
@@ -16,11 +16,12 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.bridge.proto import workflow_activation
 from temporalio.worker import WorkflowInstanceDetails
 
-from wfsim_temporal._proto import Job, date, delta, job_of
+from wfsim.units import NS_PER_SECOND
+from wfsim_temporal._proto import Job, changed, date, delta, job_of
 from wfsim_temporal.errors import NonDeterministicWorkflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from wfsim_temporal._execution import Execution
     from wfsim_temporal._session import Session
@@ -39,6 +40,7 @@ _ORDER: Final = {
     "query_workflow": 6,
     "remove_from_cache": 7,
 }
+_PLAIN: Final = frozenset((bool, int, str, type(None)))
 _RESOLUTION: Final = 4
 _LOCAL_RESOLUTION: Final = 5
 
@@ -76,7 +78,9 @@ class CachedWorkflow:
         finally:
             asyncio._set_running_loop(loop)  # the instance is an event loop of its own, and leaves none
 
-    def activate(self, jobs: list[Job], time_ns: int, length: int, *, is_replay: bool = False) -> list[Any]:
+    def activate(
+        self, jobs: list[Job], time_ns: int, length: int, *, is_replay: bool = False
+    ) -> Sequence[Any]:
         """Activate it with jobs and give its commands. Raises ActivationFailed."""
         activation = workflow_activation.WorkflowActivation(
             run_id=self._execution.run_id,
@@ -88,21 +92,23 @@ class CachedWorkflow:
                 length, self._execution.log.size
             ),
         )
-        activation.timestamp.FromNanoseconds(time_ns)
+        timestamp = activation.timestamp
+        timestamp.seconds, timestamp.nanos = divmod(time_ns, NS_PER_SECOND)
         if self._instance is None:
             details = _details(self._session, self._execution, jobs[0].initialize_workflow)
             self._instance = self._enter(self._session.worker.runner.create_instance, details)
         completion = self._enter(self._instance.activate, activation)
         if completion.HasField("failed"):
             raise ActivationFailed(completion.failed.failure)
-        return list(completion.successful.commands)
+        commands: Sequence[Any] = completion.successful.commands
+        return commands
 
     async def decode(self, jobs: list[Job]) -> list[Job]:
         """Give jobs as the workflow is to see them. Raises ActivationFailed, as does ``encode``."""
         with _failing():
             return await self._codec.decode(jobs, self._converter())
 
-    async def encode(self, commands: list[Any]) -> list[Any]:
+    async def encode(self, commands: Sequence[Any]) -> Sequence[Any]:
         """Give commands as they leave the worker."""
         with _failing():
             return await self._codec.encode(commands, self._converter())
@@ -165,8 +171,19 @@ class CachedWorkflow:
             except ActivationFailed as error:
                 failure = error.args[0]
             else:
+                _disentangle(self._instance)
                 return
         _LOG.warning("workflow %s could not be evicted: %s", self._execution.start.workflow_id, failure)
+
+
+def _disentangle(instance: Any) -> None:
+    """Let an instance that was let go be freed at once: it refers to itself in many ways.
+
+    What says that it is being deleted stays: futures of it that are freed later ask.
+    """
+    held = vars(instance)
+    for name in [name for name, value in held.items() if value.__class__ not in _PLAIN]:
+        del held[name]
 
 
 def _patches(task: list[Activation]) -> list[Job]:
@@ -201,7 +218,7 @@ def _essence(command: Any) -> Any:
     return bare
 
 
-def _first(commands: list[Any]) -> str:
+def _first(commands: Sequence[Any]) -> str:
     if not commands:
         return "nothing"
     kind = commands[0].WhichOneof("variant")
@@ -235,12 +252,12 @@ def _details(session: Session, execution: Execution, init: Any) -> WorkflowInsta
         raise ActivationFailed(_not_registered(message))
     changes = {
         "defn": definition,
-        "info": replace(captured.details.info, **_only(_INFO_FIELDS, _info(execution, init))),
+        "info": changed(captured.details.info, _only(_INFO_FIELDS, _info(execution, init))),
         "randomness_seed": execution.seed,
         "last_completion_result": init.last_completion_result,
         "last_failure": init.continued_failure if init.HasField("continued_failure") else None,
     }
-    details: WorkflowInstanceDetails = replace(captured.details, **_only(_DETAILS_FIELDS, changes))
+    details: WorkflowInstanceDetails = changed(captured.details, _only(_DETAILS_FIELDS, changes))
     return details
 
 
@@ -252,7 +269,7 @@ def _only(known: set[str], values: dict[str, Any]) -> dict[str, Any]:
 def _info(execution: Execution, init: Any) -> dict[str, Any]:
     start, namespace = execution.start, execution.server.namespace
     owner = None if start.parent is None else start.parent.owner
-    root, indexed = execution.root, execution.indexed()
+    root, (untyped, typed) = execution.root, _search_attributes(execution)
     policy = start.retry_policy
     return {
         "attempt": start.attempt,
@@ -266,8 +283,8 @@ def _info(execution: Execution, init: Any) -> dict[str, Any]:
         "retry_policy": None if policy is None else temporalio.common.RetryPolicy.from_proto(policy),
         "run_id": execution.run_id,
         "run_timeout": delta(start.run_timeout_ns),
-        "search_attributes": temporalio.converter.decode_search_attributes(indexed),
-        "typed_search_attributes": temporalio.converter.decode_typed_search_attributes(indexed),
+        "search_attributes": untyped,
+        "typed_search_attributes": typed,
         "start_time": date(execution.first_task_ns),
         "task_queue": start.task_queue,
         "task_timeout": delta(start.task_timeout_ns),
@@ -280,6 +297,15 @@ def _info(execution: Execution, init: Any) -> dict[str, Any]:
         if root is execution
         else temporalio.workflow.RootInfo(root.start.workflow_id, root.run_id),
     }
+
+
+def _search_attributes(execution: Execution) -> tuple[Any, Any]:
+    """Give them as the SDK decodes them. New objects every time: the SDK puts what is upserted into them."""
+    if not execution.search_attributes:
+        return {}, temporalio.common.TypedSearchAttributes([])
+    indexed = execution.indexed()
+    converter = temporalio.converter
+    return converter.decode_search_attributes(indexed), converter.decode_typed_search_attributes(indexed)
 
 
 def _not_registered(message: str) -> Any:

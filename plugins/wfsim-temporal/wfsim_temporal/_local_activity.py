@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
-import temporalio.activity
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
 from temporalio.bridge.proto import activity_result
-from temporalio.testing import ActivityEnvironment
 
 from wfsim.kernel import perform
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._activity_body import call_activity
-from wfsim_temporal._attempt import converter_for, encode, failure_of, new_environment, not_registered
+from wfsim_temporal._attempt import converter_for, encode, failure_of, not_registered
+from wfsim_temporal._environment import Environment, new_environment
 from wfsim_temporal._proto import FOREVER, Job, date, duration, job_of, ns_of, resolution
 from wfsim_temporal._retry import CANCEL_REQUESTED, DEFAULT_POLICY, IN_PROGRESS, START_TO_CLOSE, next_try
 
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     from wfsim_temporal._execution import Execution
     from wfsim_temporal._session import Session
 
-_TEMPLATE: Final = ActivityEnvironment().info
-_INFO_FIELDS: Final = {one.name for one in fields(temporalio.activity.Info)}
 _RETRY_THRESHOLD: Final = 0.8  # of the workflow task's timeout: longer waits become timers
 _RETRY_NS: Final = NS_PER_SECOND // 1000
 
@@ -39,7 +35,7 @@ class LocalActivity:
         self.is_dropped = False
         self._attempt = asked.attempt or 1
         self._is_canceled = False
-        self._environment: ActivityEnvironment | None = None
+        self._environment: Environment | None = None
         self.converter: Any = None
         self._began_ns = execution.server.now_ns
         self._attempt_ns = 0
@@ -84,8 +80,8 @@ class LocalActivity:
 
     async def _try(self, session: Session) -> tuple[str, Any]:
         worker, info = session.worker, self._info()
-        self.converter = converter_for(worker, info)
-        self._environment = new_environment(worker, info, self.converter)
+        self.converter = converter_for(worker, lambda: info)
+        self._environment = new_environment(worker, self.converter, lambda: info)
         start = self.execution.start
         running = perform(
             "local_activity",
@@ -125,10 +121,10 @@ class LocalActivity:
         told = ns_of(self.asked, "local_retry_threshold")
         return told or int(self.execution.start.task_timeout_ns * _RETRY_THRESHOLD)
 
-    def _info(self) -> temporalio.activity.Info:
+    def _info(self) -> dict[str, Any]:
         execution, server = self.execution, self.execution.server
         now = date(server.now_ns)
-        values = {
+        return {
             "activity_id": self.asked.activity_id,
             "activity_type": self.asked.activity_type,
             "attempt": self._attempt,
@@ -143,7 +139,6 @@ class LocalActivity:
             "workflow_type": execution.start.workflow_type,
             "workflow_namespace": server.namespace,
         }
-        return replace(_TEMPLATE, **{name: value for name, value in values.items() if name in _INFO_FIELDS})
 
     # -- cancellation
 

@@ -21,11 +21,16 @@ from wfsim_temporal._proto import Job, job_of
 from wfsim_temporal.errors import NotSimulated
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from wfsim_temporal._execution import Execution
 
 # ActivityCancellationType; to try and not to wait is 0
 _WAIT_CANCELLATION_COMPLETED: Final = 1
 _ABANDON: Final = 2
+
+_METADATA: Final[dict[str, Any]] = {"sdk_name": "temporal-python", "sdk_version": "wfsim"}
+_FIRST_METADATA: Final = {**_METADATA, "core_used_flags": [1, 2, 3]}
 
 
 @dataclass(slots=True)
@@ -51,7 +56,7 @@ class Machines:
         """Forget the commands of the task before."""
         self.commands = []
 
-    def take(self, commands: list[Any]) -> list[Job]:
+    def take(self, commands: Iterable[Any]) -> list[Job]:
         """Take what an activation gave; give the jobs that want another activation at once."""
         self._resolved = []
         for command in commands:
@@ -72,8 +77,7 @@ class Machines:
 
     def sdk_metadata(self, *, is_first: bool) -> dict[str, Any]:
         """Give what Core notes on a completed task: the flags it goes by from the first one on."""
-        told = {"sdk_name": "temporal-python", "sdk_version": "wfsim"}
-        return {**told, "core_used_flags": [1, 2, 3]} if is_first else told
+        return _FIRST_METADATA if is_first else _METADATA
 
     def drop_local_activities(self) -> None:
         """Stop them: the workflow is gone from the worker."""

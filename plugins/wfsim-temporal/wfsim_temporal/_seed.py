@@ -38,17 +38,13 @@ def _absorb(state: tuple[int, int, int, int], word: int) -> tuple[int, int, int,
 
 
 def _round(a: int, b: int, c: int, d: int) -> tuple[int, int, int, int]:
+    # Every run has its seed: as one function it takes half as long as with the rotations in one of their own.
     a = (a + b) & _MASK
-    b = _rotate(b, 13) ^ a
-    a = _rotate(a, 32)
+    b = (b << 13 | b >> 51) & _MASK ^ a
     c = (c + d) & _MASK
-    d = _rotate(d, 16) ^ c
-    a = (a + d) & _MASK
-    d = _rotate(d, 21) ^ a
+    d = (d << 16 | d >> 48) & _MASK ^ c
+    a = ((a << 32 | a >> 32) + d) & _MASK
+    d = (d << 21 | d >> 43) & _MASK ^ a
     c = (c + b) & _MASK
-    b = _rotate(b, 17) ^ c
-    return a, b, _rotate(c, 32), d
-
-
-def _rotate(word: int, bits: int) -> int:
-    return (word << bits | word >> 64 - bits) & _MASK
+    b = (b << 17 | b >> 47) & _MASK ^ c
+    return a, b, (c << 32 | c >> 32) & _MASK, d

@@ -84,6 +84,7 @@ class Server:
         self._loop = simulation.loop
         self.passage = Passage(self)
         self.limits = settings.limits
+        self._latency_s = settings.latency_ns / NS_PER_SECOND
 
     # -- time and chance
 
@@ -98,7 +99,7 @@ class Server:
 
     def soon(self, act: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
         """Call ``act(*args)`` when a message has had the time to arrive."""
-        return self.after(self.settings.latency_ns, act, *args)
+        return self._loop.call_later(self._latency_s, act, *args, context=self._context)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run a coroutine of the server's own."""

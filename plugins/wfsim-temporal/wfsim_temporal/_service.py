@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from temporalio.service import RPCStatusCode, ServiceClient
+from temporalio.service import ConnectConfig, RPCStatusCode, ServiceClient
 
 from wfsim.errors import InjectedFault
 from wfsim.kernel import fault_point, sleep
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from temporalio.service import ConnectConfig
-
     from wfsim_temporal._server import Server
 
 CALLS: Final[dict[str, Any]] = {
@@ -31,11 +29,15 @@ CALLS: Final[dict[str, Any]] = {
 }
 """All calls that are simulated, by their names."""
 
+_IDENTITY: Final = "client@wfsim"
+
 
 class SimulatedServiceClient(ServiceClient):
     """Answers the calls of clients in a simulation. Each is a fault point of kind "rpc", named after the call."""
 
     def __init__(self, config: ConnectConfig, server: Server) -> None:
+        if config.identity == ConnectConfig(target_host=config.target_host).identity:
+            config.identity = _IDENTITY  # the SDK's names the process and the machine, and histories repeat
         super().__init__(config)
         self.server = server
 

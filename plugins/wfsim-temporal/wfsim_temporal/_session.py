@@ -107,20 +107,20 @@ class Session:
         if cached is not None:
             cached.evict()
 
-    def work_on(self, task: WorkflowTask) -> None:
-        """Do a workflow task."""
+    def work_on(self, task: WorkflowTask) -> bool:
+        """Do a workflow task; tell whether its answer is on the way to the server already."""
         self._seen_ns = self.server.now_ns
-        if self.server.simulation.watch is not None:
-            self.spawn(self._do_under_faults(task, task.token))
-        else:
-            self._now_or_later(self._do(task, task.token))
+        if self.server.simulation.watch is None:
+            return self._now_or_later(self._do(task, task.token))
+        self.spawn(self._do_under_faults(task, task.token))
+        return False
 
-    def _now_or_later(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do work on a workflow at once, unless the worker's codec may have to wait."""
+    def _now_or_later(self, work: Coroutine[Any, Any, bool]) -> bool:
+        """Do work on a workflow at once, unless the worker's codec may have to wait; give what it gives by now."""
         if self.worker.codec.is_active:
             self.spawn(work)
-        else:
-            drive(work)
+            return False
+        return bool(drive(work))
 
     async def _do_under_faults(self, task: WorkflowTask, token: int) -> None:
         name = task.execution.start.workflow_type
@@ -141,25 +141,27 @@ class Session:
         if fault is not None and fault.kind == "evict" and not task.machines.local_activities:
             self.server.soon(task.drop_if_idle)
 
-    async def _do(self, task: WorkflowTask, token: int) -> None:
-        if await self._activate(task, token, task.jobs):
-            self.finish(task, token)
+    async def _do(self, task: WorkflowTask, token: int) -> bool:
+        return not await self._activate(task, token, task.jobs) or self.finish(task, token)
 
-    def finish(self, task: WorkflowTask, token: int) -> None:
-        """Send the commands, unless local activities hold the task open: then it is kept alive in time."""
+    def finish(self, task: WorkflowTask, token: int) -> bool:
+        """Send the commands, unless local activities hold the task open: then it is kept alive in time.
+
+        Tells whether they were sent.
+        """
         if not task.machines.local_activities or task.machines.has_ended():
             self.server.soon(task.complete, token)
-            return
+            return True
         limit_ns = int(task.execution.start.task_timeout_ns * _HEARTBEAT_SHARE)
         left_ns = task.started_ns + limit_ns - self.server.now_ns
         self.server.after(left_ns, task.heartbeat, token)
+        return False
 
     def resume(self, task: WorkflowTask, token: int, jobs: list[Any]) -> None:
         """Activate the workflow within an open task: a local activity has ended."""
 
-        async def go_on() -> None:
-            if await self._activate(task, token, jobs):
-                self.finish(task, token)
+        async def go_on() -> bool:
+            return await self._activate(task, token, jobs) and self.finish(task, token)
 
         self._now_or_later(go_on())
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from wfsim_temporal._server import Server, Settings, server_here
 from wfsim_temporal._worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from wfsim_temporal._event_log import EventLog
 
 TASK_QUEUE = "wfsim"
+_COLLECT_AFTER = 100_000  # objects: those of some 800 small workflows
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ def simulate(
 
 def play(program: Program, run: Callable[[], Run]) -> TemporalRun:
     """Run a program by ``run`` with Temporal simulated, and gather its histories."""
-    with simulated_temporal(program.settings):
+    with simulated_temporal(program.settings), _patient_collector():
         done = run()
     known = {one.name: getattr(done, one.name) for one in fields(Run)}
     known["again"] = lambda: play(program, run)
@@ -167,6 +169,17 @@ def play(program: Program, run: Callable[[], Run]) -> TemporalRun:
     return TemporalRun(
         **known, logs=logs, workflows=tuple(dict.fromkeys(classes)), options=_replay_options(workers)
     )
+
+
+@contextmanager
+def _patient_collector() -> Iterator[None]:
+    """Let Python look for garbage more rarely: histories are kept to the end, and what is not leaves no cycles."""
+    first, *others = gc.get_threshold()
+    gc.set_threshold(max(_COLLECT_AFTER, first), *others)
+    try:
+        yield
+    finally:
+        gc.set_threshold(first, *others)
 
 
 def _replay_options(workers: list[Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from wfsim_temporal.errors import WorkflowTaskStuck
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from temporalio.api.failure.v1 import Failure
 
@@ -37,7 +37,7 @@ class Activation(NamedTuple):
     time_ns: int
     history_length: int
     jobs: list[Any]
-    commands: list[Any]
+    commands: Sequence[Any]
 
 
 class WorkflowTask:
@@ -181,11 +181,12 @@ class WorkflowTask:
             history_size_bytes=execution.log.size,
             suggest_continue_as_new=server.limits.suggests(length + 1, execution.log.size),
         )
-        self._timeout = server.after(execution.start.task_timeout_ns, self._worker_is_silent, self.token)
         if self.sticky is not session:
             self.drop()
             self.sticky = session
-        session.work_on(self)
+        timeout_ns = execution.start.task_timeout_ns
+        if not session.work_on(self) or server.settings.latency_ns >= timeout_ns:
+            self._timeout = server.after(timeout_ns, self._worker_is_silent, self.token)
 
     def _new_machines(self) -> None:
         self.activations = []
