@@ -87,11 +87,11 @@ def test_another_namespace_and_two_queues(simulate):
 SCENARIO = """
 name: lost reply
 design:
-  target: temporal
-  with:
-    workflow: samples:TripWorkflow
-    activities: [samples:book_hotel, samples:book_car, samples:cancel_hotel]
-    args: [{id: "7"}]
+  target:
+    temporal:
+      workflow: samples:TripWorkflow
+      activities: [samples:book_hotel, samples:book_car, samples:cancel_hotel]
+      args: [{id: "7"}]
 faults:
   - lose_reply:
     at: {step: book_hotel, attempt: 1}
