@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import temporalio.activity
@@ -126,6 +127,9 @@ class Worker(temporalio.worker.Worker):
             return UnsandboxedWorkflowRunner()
         if not is_sandbox:
             return chosen
+        # A workflow's module may import wfsim; a second one in the sandbox would know nothing of this simulation.
+        known = chosen.restrictions.with_passthrough_modules("wfsim", "wfsim_temporal")
+        chosen = replace(chosen, restrictions=known)
         for definition in self.captured.definitions.values():
             if definition.sandboxed:
                 _keeping_loop(chosen.prepare_workflow, definition)
