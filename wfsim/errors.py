@@ -19,6 +19,7 @@ __all__ = [
     "EventRefused",
     "HistoryError",
     "InjectedFault",
+    "LawBroken",
     "Livelock",
     "NondeterminismError",
     "ProcessCrashed",
@@ -293,6 +294,19 @@ class StepBoundReached(SimulationError):
 
 class ProcessCrashed(SimulationError):
     """A simulated process that somebody waits for has crashed and does not come back."""
+
+
+class LawBroken(WfsimError, AssertionError):
+    """An implementation does not keep a law of the protocol that it implements."""
+
+    def __init__(self, law: str, message: str) -> None:
+        super().__init__(law, message)
+        self.law = law
+        self.message = message
+
+    def __str__(self) -> str:
+        """Name the law, then say what breaks it."""
+        return f"the law {self.law!r} is broken: {self.message}"
 
 
 class NondeterminismError(WfsimError):
