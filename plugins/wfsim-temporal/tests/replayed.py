@@ -1,0 +1,57 @@
+"""Every history that a test writes passes Temporal's own Replayer, whatever wrote it and however the test went.
+
+It watches the simulated servers, and so finds the histories of fixtures, scenario files, marked tests and whole
+programs too. pytest loads it here, and in the sessions that tests start (``PYTEST_PLUGINS``).
+"""
+
+import functools
+
+import pytest
+from wfsim_temporal import NonDeterministicWorkflow, check_replay
+from wfsim_temporal._server import Server
+from wfsim_temporal._simulate import _replay_options, definition_of
+
+servers = []
+judged = 0
+
+
+def pytest_configure():
+    make = Server.__init__
+    if hasattr(make, "__wrapped__"):
+        return
+
+    @functools.wraps(make)
+    def watched(self, *args, **options):
+        make(self, *args, **options)
+        servers.append(self)
+
+    Server.__init__ = watched
+
+
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.write_line(f"{judged} histories passed the Replayer")
+
+
+@pytest.fixture(autouse=True)
+def every_history_replays():
+    yield
+    while servers:
+        judge(servers.pop())
+
+
+def judge(server):
+    global judged  # noqa: PLW0603
+    known = [
+        one for worker in server.workers if worker.runs_workflows for one in worker.config()["workflows"]
+    ]
+    by_name = {definition_of(one).name: one for one in known}  # of two versions the later one
+    histories = [
+        one.workflow_history() for one in server.executions.values() if is_sound(one) and one.task.count
+    ]
+    judged += check_replay(histories, list(by_name.values()), **_replay_options(server.workers))
+
+
+def is_sound(execution):
+    """A workflow that is not deterministic is found out by wfsim, and no Replayer can like its history."""
+    closed = execution.closed
+    return not (closed.done() and isinstance(closed.exception(), NonDeterministicWorkflow))
