@@ -67,6 +67,16 @@ def test_agents_pools_and_teardowns_can_be_said():
     assert data["max_parallel"] == 2
 
 
+def test_a_journal_carries_a_run_over_a_crash():
+    """With ``journal: true`` what had ended is not done again; without it, it is."""
+    crash = "faults:\n  - crash: {restart_after: 1s}\n    at: {step: b, count: 1}\n"
+    for journal, calls in (("  journal: {latency: 2ms}\n", 1), ("", 2)):
+        tasks = "  tasks: [{name: a}, {name: b, depends_on: [a]}]\n"
+        done = run(load_text(f"{HEAD}{journal}{tasks}{crash}"), 0).run
+        assert done.ok
+        assert len(done.history.where(kind="effect", name="a")) == calls
+
+
 @pytest.mark.parametrize(
     ("tasks", "more", "message"),
     [

@@ -14,6 +14,7 @@ from wfsim.checkers._dag import (
     no_cycle,
     no_task_repeated,
     parallelism_respected,
+    priority_respected,
     skipped_as_ruled,
     torn_down,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "order_per_key",
     "parallelism_respected",
     "pivot_respected",
+    "priority_respected",
     "reaches_final",
     "retried_as_policy",
     "reversed_in_order",

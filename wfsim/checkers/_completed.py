@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from wfsim.checkers._evidence import crash_after
-from wfsim.checkers._runs import DESIGN_KINDS, DesignRun, error_of, joined, split
+from wfsim.checkers._runs import DESIGN_KINDS, WITH_LIVES, DesignRun, error_of, joined, split
 from wfsim.checkers._verdict import Findings, Verdict
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def completed(
     """
     findings = Findings("completed")
     runs, _ = split(history.spans(), DESIGN_KINDS)
-    for run in joined(runs):
+    for run in joined(runs, kinds=(*WITH_LIVES, "dag")):
         whole = run.whole
         if design is not None and whole.design != design:
             continue

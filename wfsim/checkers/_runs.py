@@ -92,19 +92,22 @@ def design_runs(history: History, kind: str, design: str | None = None) -> list[
 
 
 # Of these an instance may be carried on after a crash, and so have several lives.
-_WITH_LIVES: Final = ("saga", "machine")
+WITH_LIVES: Final = ("saga", "machine")
 
 
-def joined(runs: Sequence[DesignRun], rest: Sequence[Span] = ()) -> list[DesignRun]:
+def joined(
+    runs: Sequence[DesignRun], rest: Sequence[Span] = (), kinds: Sequence[str] = WITH_LIVES
+) -> list[DesignRun]:
     """Make one run of all lives of an instance; give it, too, what was done for it outside of any run.
 
     A saga that is carried on after a crash has a span for each life; in one without an orchestrator the
-    participants work wherever an event finds them. What belongs together bears the same key.
+    participants work wherever an event finds them. What belongs together bears the same key. ``kinds`` are those
+    of which it is so; of a DAG each life is a run that keeps results of the one before.
     """
     found: list[DesignRun] = []
     known: dict[tuple[str, str], int] = {}
     for run in runs:
-        if run.key is None or run.whole.kind not in _WITH_LIVES:
+        if run.key is None or run.whole.kind not in kinds:
             found.append(run)
             continue
         name = (run.whole.design, run.key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator, ValidationInfo
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo
 
 from wfsim.errors import CycleError, DesignError
 from wfsim.scenario._calls import CallPart
@@ -12,6 +12,7 @@ from wfsim.scenario._inline import InlineTarget
 from wfsim.scenario._inline_dag import DagSpec, TaskSpec
 from wfsim.scenario._problems import Wrong, Wrongs, unknown
 from wfsim.scenario._reference import load_error
+from wfsim.scenario._saga_part import JournalPart, read_journal
 from wfsim.scenario._validate import DistributionField, Name, Part, Probability
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class DagPart(Part):
     cancel_unneeded: bool = False
     pools: dict[str, Count] = Field(default_factory=dict)
     agents: list[AgentPart] = Field(default_factory=list)
+    journal: Annotated[JournalPart | None, BeforeValidator(read_journal)] = None
 
 
 def read_dag(part: DagPart) -> Target:
@@ -113,7 +115,8 @@ def read_dag(part: DagPart) -> Target:
         raise Wrongs(wrongs)
     options = {name: getattr(part, name) for name in ("max_parallel", "fail_fast", "cancel_unneeded")}
     agents = tuple({name: getattr(agent, name) for name in AgentPart.model_fields} for agent in part.agents)
-    spec = DagSpec(part.dag, tuple(task.spec() for task in part.tasks), options, part.pools, agents)
+    journal = None if part.journal is None else part.journal.spec()
+    spec = DagSpec(part.dag, tuple(task.spec() for task in part.tasks), options, part.pools, agents, journal)
     try:
         spec.make()
     except CycleError as error:

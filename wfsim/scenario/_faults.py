@@ -53,8 +53,9 @@ _ON = {
 _ALSO_ON = (
     *("started", "begun", "done", "failed", "completed"),
     *("turned", "compensating", "compensated", "stuck", "undone", "disk"),
+    *("skipped", "resumed", "finished"),
 )
-"""What a saga with a journal writes: a fault may strike before and after each of these."""
+"""What a saga or a DAG with a journal writes: a fault may strike before and after each of these."""
 
 
 class AtPart(Part):

@@ -66,7 +66,9 @@ class InlineTarget:
         KEY.set(str(key))
         if isinstance(system, StateMachine):
             return await system.run(str(key), *script)
-        return await (system.run(key=key) if isinstance(system, Saga) else system.run())
+        if isinstance(system, DAGWorkflow) and system.journal is None:
+            return await system.run()
+        return await system.run(key=key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from wfsim.workflows import Agent, DAGWorkflow
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from wfsim.scenario._inline_saga import JournalSpec
     from wfsim.workflows import Policy
 
 
@@ -41,6 +42,7 @@ class DagSpec:
     options: Mapping[str, Any]
     pools: Mapping[str, int]
     agents: tuple[Mapping[str, Any], ...]
+    journal: JournalSpec | None = None
     kind = "dag"
 
     def names(self) -> tuple[str, ...]:
@@ -51,7 +53,8 @@ class DagSpec:
         """Build the DAG of one run; its services have seen no key yet, its pools and agents are idle."""
         pools = {name: Pool(size) for name, size in self.pools.items()}
         agents = [Agent(**agent) for agent in self.agents]
-        dag = DAGWorkflow(name=self.name, agents=agents, **self.options)
+        journal = None if self.journal is None else self.journal.make()
+        dag = DAGWorkflow(name=self.name, agents=agents, journal=journal, **self.options)
         for task in self.tasks:
             dag.add_task(
                 task.name,

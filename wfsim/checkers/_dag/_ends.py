@@ -114,11 +114,14 @@ def _who_hid_it(view: DagView, task: TaskView) -> str:
 def torn_down(history: History, *, design: str | None = None) -> Verdict:
     """What was set up was taken down: once, and after all that lived on it had ended.
 
-    Judged is each teardown of a DAG whose setup succeeded, also if the run failed or was cancelled.
-    ``design`` names the DAG to judge, all if None.
+    Judged is each teardown of a DAG whose setup succeeded, also if the run failed or was cancelled; of one that a
+    crash cut off, the run that carried it on. ``design`` names the DAG to judge, all if None.
     """
     findings = Findings("torn_down")
-    for view in dag_views(history, design):
+    views = dag_views(history, design)
+    for place, view in enumerate(views):
+        if view.run.whole.outcome is None and any(_carries_on(later, view) for later in views[place + 1 :]):
+            continue
         for name, told in (view.data.get("teardowns") or {}).items():
             setups = [
                 one for one in told.get("of", ()) if one in view.tasks and GOOD in view.tasks[one].states()
@@ -129,6 +132,11 @@ def torn_down(history: History, *, design: str | None = None) -> Verdict:
     return findings.verdict(
         "teardown", "ran when all that lived on its setup had ended", "no setup succeeded"
     )
+
+
+def _carries_on(later: DagView, view: DagView) -> bool:
+    key = view.run.key
+    return key is not None and (later.run.whole.design, later.run.key) == (view.run.whole.design, key)
 
 
 def _judge_teardown(

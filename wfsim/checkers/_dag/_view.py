@@ -31,6 +31,8 @@ class TaskView:
     rule: str = "all_success"
     kept: str | None = None
     expected: int = 1
+    expanded: int | None = None
+    """The operation with which a mapped task was made its calls."""
     kept_units: int = 0
     """How many of its calls succeeded in the run that this one goes on from; they are not among ``expected``."""
     units: dict[str, list[Span]] = field(default_factory=dict)
@@ -146,6 +148,7 @@ def _view(history: History, run: DesignRun) -> DagView:
         if op.kind == "skip" and name in tasks:
             tasks[name].skips[op.name] = op
         elif op.kind == "expand" and name in tasks:
+            tasks[name].expanded = op.index
             tasks[name].kept_units = int(op.data.get("kept", 0))
             tasks[name].expected = int(op.data.get("count", 1)) - tasks[name].kept_units
     return DagView(run, tasks)

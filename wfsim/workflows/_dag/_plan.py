@@ -28,6 +28,7 @@ class Options:
     max_parallel: int | None = None
     fail_fast: bool = False
     cancel_unneeded: bool = False
+    durable: bool = False
 
 
 class Plan:
@@ -88,6 +89,7 @@ class Plan:
             and task.timeout_s is None
             and not task.over
             and not task.agent
+            and not self.options.durable  # there is a record to be written
             for task, after_failure in zip(self.tasks, self.after_failure, strict=True)
         ]
         self.queues_elsewhere = [

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a run takes over: ended tasks by number, and the calls of mapped tasks, also if only some are kept."""
+    """What a run takes over: ended tasks by number, and the calls of mapped tasks, None for those to be repeated."""
 
     tasks: Mapping[int, tuple[State, Any]]
-    instances: Mapping[int, Sequence[Instance]]
+    instances: Mapping[int, Sequence[Instance | None]]
 
 
 def kept_of(plan: Plan, earlier: DAGResult) -> Kept:
@@ -45,7 +45,7 @@ def kept_of(plan: Plan, earlier: DAGResult) -> Kept:
         again |= _drawn_in(plan, again)
     tasks = {at: (states[name], earlier.get(name)) for at, name in enumerate(plan.names) if name not in again}
     instances = {
-        at: earlier.instances[name]
+        at: [one if at in tasks or one.state == "success" else None for one in earlier.instances[name]]
         for at, name in enumerate(plan.names)
         if name in earlier.instances and all(up in tasks for up in plan.ups[at])
     }

@@ -17,6 +17,7 @@ from wfsim.errors import DesignError
 from wfsim.kernel import now, perform, perform_in, spawn
 from wfsim.workflows._dag._choice import chosen_by, items_of
 from wfsim.workflows._dag._course import BEGUN, ENDED, Course
+from wfsim.workflows._dag._durable import Unit
 from wfsim.workflows._dag._ledger import Ledger
 from wfsim.workflows._dag._result import Instance, Skipped
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wfsim.kernel import span
+    from wfsim.workflows._dag._durable import Keeper
     from wfsim.workflows._dag._plan import Plan
     from wfsim.workflows._dag._result import DAGResult
     from wfsim.workflows._dag._resume import Kept
@@ -36,13 +38,21 @@ _WORST_FIRST: Final[tuple[State, ...]] = ("failed", "cancelled", "success", "ski
 class Run(Course):
     """One run of a DAG. A *unit* is a call of a task: its number, or for a mapped task one number per item."""
 
-    def __init__(self, plan: Plan, given: tuple[Any, ...], whole: span, kept: Kept | None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        given: tuple[Any, ...],
+        whole: span,
+        kept: Kept | None,
+        keeper: Keeper | None = None,
+    ) -> None:
         context = copy_context()
         super().__init__(plan, Ledger(plan, whole, context))
         self._context = context
         self._given = given
         self._where = whole.where
         self._kept = kept
+        self._keeper = keeper
         self._units: list[tuple[int, int, Any]] = []  # of the calls of mapped tasks: whose, which, the item
         self._running: dict[int, Any] = {}
         self._cancelled: dict[int, tuple[int | None, str | None]] = {}
@@ -87,6 +97,8 @@ class Run(Course):
         for at, (state, value) in kept.tasks.items():
             self._phase[at], self._states[at], self._values[at] = ENDED, state, value
             self._left -= 1
+        for at in kept.tasks:
+            self._no_longer_needs(at)
         for at, (state, value) in kept.tasks.items():
             each = kept.instances.get(at, ())
             if each:
@@ -94,7 +106,7 @@ class Run(Course):
             if state == "success" and self._plan.tasks[at].branch:
                 self._skip_all_but(at, chosen_by(self._plan, at, value))
             self._expect(at, len(each) - 1 if each else 0)
-            states = [one.state for one in each] or [state]
+            states = [one.state for one in each if one is not None] or [state]
             self._reports.extend((at, one, number == len(states)) for number, one in enumerate(states, 1))
 
     def _drop(self, at: int, because: int | None, reason: str | None) -> None:
@@ -169,7 +181,7 @@ class Run(Course):
             self._forgo(at, "skipped", source, f"{plan.names[source]} gives no items")
             return
         before = self._kept.instances.get(at, ()) if self._kept is not None else ()
-        self._call_each(at, items, [one if one.state == "success" else None for one in before])
+        self._call_each(at, items, before)
 
     def _call_each(self, at: int, items: Sequence[Any], kept: Sequence[Instance | None]) -> None:
         """Start the calls of a mapped task, save those that succeeded in the run that is resumed."""
@@ -228,7 +240,11 @@ class Run(Course):
             value = await (
                 attempt(1) if task.retry is None else task.retry.run(attempt, design=plan.name, name=name)
             )
+            if self._keeper is not None:
+                await self._keeper.done(self._unit(unit), value)
         except (Exception, CancelledError) as error:  # noqa: BLE001 - the run raises it when all has ended
+            if self._keeper is not None and isinstance(error, Exception):
+                await self._keeper.failed(self._unit(unit), error)
             if unit in self._tried:
                 self._failed(unit, error)
             else:
@@ -292,6 +308,11 @@ class Run(Course):
     def _whose(self, unit: int) -> tuple[int, int]:
         known = len(self._plan.tasks)
         return (unit, -1) if unit < known else self._units[unit - known][:2]
+
+    def _unit(self, unit: int) -> Unit:
+        at, number = self._whose(unit)
+        name, task = self._name_of(unit), self._plan.names[at]
+        return Unit(name, task) if number < 0 else Unit(name, task, number, len(self._instances[at]))
 
     def _name_of(self, unit: int) -> str:
         at, number = self._whose(unit)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, cast, overload
 from wfsim.errors import CycleError, DesignError
 from wfsim.history import Plain
 from wfsim.kernel import span
+from wfsim.storage import Journal
 from wfsim.workflows._dag._agent import as_agents
+from wfsim.workflows._dag._durable import Keeper
 from wfsim.workflows._dag._graph import cycle_through
 from wfsim.workflows._dag._makespan import Makespan, expected_makespan
 from wfsim.workflows._dag._plan import Options, Plan, check_plan, describe
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from wfsim.workflows._dag._agent import Agent
     from wfsim.workflows._dag._latency import Latency
     from wfsim.workflows._dag._result import DAGResult
+    from wfsim.workflows._dag._resume import Kept
     from wfsim.workflows._dag._rules import TriggerRule
     from wfsim.workflows._dag._task import Named, Place
     from wfsim.workflows._policy import Policy
@@ -57,6 +60,12 @@ class DAGWorkflow:
     tasks that run and skips the others. With ``cancel_unneeded`` a task is cancelled when all that depend on
     it have been decided without it.
 
+    With a ``journal`` the result of each task is durable before anything follows from it. A run of the same
+    ``key`` (a text or number given as input is one) goes on where an earlier one was cut off by a crash: what has
+    ended keeps its result, all else runs; what failed is tried again, and all that comes after it. A run that
+    had succeeded is not repeated: its results are given once more. A crash between a task's work and its record
+    repeats the task.
+
     A task may depend on one that is added later. What closes a cycle raises CycleError.
     """
 
@@ -69,13 +78,20 @@ class DAGWorkflow:
         max_parallel: int | None = None,
         fail_fast: bool = False,
         cancel_unneeded: bool = False,
+        journal: Journal | None = None,
     ) -> None:
         self.name = checked_name(name, "a DAG")
+        if journal is not None and (isinstance(journal, type) or not isinstance(journal, Journal)):
+            raise DesignError(
+                f"journal of dag {name!r} is {journal!r}, which has no append and read; "
+                "write for example journal=MemoryJournal() or SQLiteJournal('runs.db')"
+            )
+        self.journal = journal
         if max_parallel is not None and (type(max_parallel) is not int or max_parallel < 1):
             raise DesignError(
                 f"max_parallel of dag {name!r} is {max_parallel!r}; it must be 1 or more, or None for no limit"
             )
-        self._options = Options(max_parallel, fail_fast, cancel_unneeded)
+        self._options = Options(max_parallel, fail_fast, cancel_unneeded, journal is not None)
         self._tasks: dict[str, Task] = {}
         self._agents = as_agents(agents or {}, f"dag {name!r}")
         self._plan: Plan | None = None
@@ -265,53 +281,105 @@ class DAGWorkflow:
 
     # -- running --
 
-    async def run(self, *given: Any, resume: DAGResult | None = None) -> DAGResult:
+    async def run(self, *given: Any, resume: DAGResult | None = None, key: object = None) -> DAGResult:
         """Run all tasks once and give their results by name. ``given``, at most one, is the DAG's input.
 
         With ``resume``, the result of an earlier run (see ``settle``), the tasks that did not succeed then
-        run again, and all that comes after them; the others keep their results.
+        run again, and all that comes after them; the others keep their results. ``key`` names the run in the
+        journal of a DAG that has one.
         """
-        return await self._start(given, resume, [])
+        return await self._start(given, resume, key, [])
 
-    async def settle(self, *given: Any, resume: DAGResult | None = None) -> DAGResult:
+    async def settle(self, *given: Any, resume: DAGResult | None = None, key: object = None) -> DAGResult:
         """Run as ``run`` does, but give the result also if the run fails; ``result.error`` tells why."""
         runs: list[Run] = []
         try:
-            return await self._start(given, resume, runs)
+            return await self._start(given, resume, key, runs)
         except Exception as error:
             if not runs or runs[0].result.error is not error:
                 raise
             return runs[0].result
 
-    async def _start(self, given: tuple[Any, ...], resume: DAGResult | None, runs: list[Run]) -> DAGResult:
+    async def _start(
+        self, given: tuple[Any, ...], resume: DAGResult | None, key: object, runs: list[Run]
+    ) -> DAGResult:
         plan = self._planned()
         if len(given) > 1:
             raise DesignError(
                 f"dag {self.name!r} takes one input at most, not {len(given)}; put them in one object"
             )
+        if self.journal is not None or key is not None:
+            return await self._live(plan, given, self._keeper(plan, given, resume, key), runs)
+        self._check_given(plan, given)
+        data, kept = self._data, None
+        if resume is not None:
+            kept = kept_of(plan, resume)
+            data = self._with_kept(plan, kept)
+        with span("dag", self.name, self.name, data=data) as whole:
+            runs.append(Run(plan, given, whole, kept))
+            return await runs[0].play()
+
+    def _keeper(self, plan: Plan, given: tuple[Any, ...], resume: DAGResult | None, key: object) -> Keeper:
+        if self.journal is None:
+            raise DesignError(f"dag {self.name!r} has no journal, so key={key!r} names nothing in it")
+        if resume is not None:
+            raise DesignError(
+                f"dag {self.name!r} has a journal, which knows what is left to do; leave resume= out and run it "
+                "again with the same key"
+            )
+        if key is None and given and isinstance(given[0], str | int) and not isinstance(given[0], bool):
+            key = given[0]
+        if key is None:
+            raise DesignError(
+                f"dag {self.name!r} keeps a journal, so each run needs a name to be found by: run(key='2030-01-01')"
+            )
+        return Keeper(self.journal, plan, str(key))
+
+    async def _live(self, plan: Plan, given: tuple[Any, ...], keeper: Keeper, runs: list[Run]) -> DAGResult:
+        """Begin a run, or carry on the one that the journal knows."""
+        given = await keeper.load(given)
+        self._check_given(plan, given)
+        data = self._data | {"key": keeper.key}
+        if keeper.finished is not None:
+            data |= {"kept": keeper.finished.states}
+        elif keeper.kept is not None:
+            data |= self._with_kept(plan, keeper.kept)
+        with span("dag", self.name, self.name, data=data) as whole:
+            if keeper.finished is not None:
+                whole.data = {"told_again": True}
+                return keeper.finished
+            await keeper.begin(given)
+            runs.append(Run(plan, given, whole, keeper.kept, keeper))
+            result = await runs[0].play()
+            await keeper.finish(result)
+            return result
+
+    def _check_given(self, plan: Plan, given: tuple[Any, ...]) -> None:
         if plan.needs_input and not given:
             raise DesignError(
                 f"task {plan.needs_input!r} of dag {self.name!r} takes an argument but depends on nothing; "
                 "name what it depends on, or give the dag an input: run(input)"
             )
-        data, kept = self._data, None
-        if resume is not None:
-            kept = kept_of(plan, resume)
-            told = {plan.names[at]: state for at, (state, _) in kept.tasks.items()}
-            data = Plain.of(data | {"kept": told})
-        with span("dag", self.name, self.name, data=data) as whole:
-            runs.append(Run(plan, given, whole, kept))
-            return await runs[0].play()
+
+    def _with_kept(self, plan: Plan, kept: Kept) -> Plain:
+        """Give what the history says of a run that goes on from another."""
+        told = {plan.names[at]: state for at, (state, _) in kept.tasks.items()}
+        return Plain.of(self._data | {"kept": told})
 
     def execute(
-        self, *given: Any, seed: int = 0, nemesis: Nemesis | None = None, resume: DAGResult | None = None
+        self,
+        *given: Any,
+        seed: int = 0,
+        nemesis: Nemesis | None = None,
+        resume: DAGResult | None = None,
+        key: object = None,
     ) -> DAGResult:
         """Run all tasks once in virtual time, and wait for them: the blocking form of ``run``.
 
         Blocking code inside a simulation runs them there, under that one's seed and
         faults. Raise DesignError inside a coroutine.
         """
-        results: DAGResult = execute("dag", partial(self.run, resume=resume), given, seed, nemesis)
+        results: DAGResult = execute("dag", partial(self.run, resume=resume, key=key), given, seed, nemesis)
         return results
 
     # -- planning --
