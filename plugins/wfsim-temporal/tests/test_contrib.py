@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 import wfsim_temporal
+from replayed import judge_all
 from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -172,3 +173,4 @@ def test_opentelemetry_plugin(monkeypatch):
     assert len(found) == len(exporter.get_finished_spans())
     assert {"StartWorkflow:Traced", "RunWorkflow:Traced", "greeting", "RunActivity:greet"} <= set(found)
     assert len({one.context.trace_id for one in found.values()}) == 1
+    judge_all()  # while the provider is there

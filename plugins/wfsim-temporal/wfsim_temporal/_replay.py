@@ -17,18 +17,25 @@ if TYPE_CHECKING:
     from temporalio.client import WorkflowHistory
 
 
-def check_replay(histories: Iterable[WorkflowHistory], workflows: Sequence[type], **options: Any) -> int:
+def check_replay(
+    histories: Iterable[WorkflowHistory],
+    workflows: Sequence[type],
+    *,
+    configured_by: Sequence[Any] = (),
+    **options: Any,
+) -> int:
     """Replay histories with Temporal's own Replayer and give how many of them a worker had begun.
 
-    ``options`` are those of Replayer. Each history goes through the JSON that Temporal's tools read. Raises
-    ReplayFailed with all that the Replayer refuses.
+    ``options`` are those of Replayer. ``configured_by`` are plugins that have had their say in these already, and
+    only take part while it runs; give others as ``plugins``. Each history goes through the JSON that Temporal's
+    tools read. Raises ReplayFailed with all that the Replayer refuses.
     """
     # A run that no worker has begun yet: the Replayer would wait for its first task for ever.
     begun = [one for one in histories if any(_is_task(event) for event in one.events)]
     texts = [(one.workflow_id, one.to_json()) for one in begun]
     if not texts:
         return 0
-    failures: dict[str, str] = in_real_world(lambda: _failures(texts, workflows, options))
+    failures: dict[str, str] = in_real_world(lambda: _failures(texts, workflows, configured_by, options))
     if failures:
         raise ReplayFailed(failures)
     return len(texts)
@@ -39,7 +46,10 @@ def _is_task(event: HistoryEvent) -> bool:
 
 
 async def _failures(
-    texts: list[tuple[str, str]], workflows: Sequence[type], options: dict[str, Any]
+    texts: list[tuple[str, str]],
+    workflows: Sequence[type],
+    configured_by: Sequence[Any],
+    options: dict[str, Any],
 ) -> dict[str, str]:
     from temporalio.client import WorkflowHistory
 
@@ -49,6 +59,7 @@ async def _failures(
 
     options = {"workflow_runner": UnsandboxedWorkflowRunner(), **options}
     replayer = Replayer(workflows=list(workflows), **options)
+    replayer.plugins = [*replayer.plugins, *configured_by]
     failures = {}
     async with replayer.workflow_replay_iterator(all_histories()) as results:
         async for result in results:

@@ -190,5 +190,6 @@ def _replay_options(workers: list[Any]) -> dict[str, Any]:
                 "data_converter": worker.data_converter,
                 "interceptors": worker.interceptors,
                 "workflow_failure_exception_types": list(worker.config()["workflow_failure_exception_types"]),
+                "configured_by": [one for one in worker.config()["plugins"] if hasattr(one, "run_replayer")],
             }
     return {}
