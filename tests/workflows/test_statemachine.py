@@ -568,3 +568,21 @@ def test_outside_a_simulation_nothing_is_recorded():
     """The same object works on a plain loop, where there is no history."""
     machine = door()
     assert asyncio.run(machine.session().trigger("push")) is True
+
+
+def test_a_step_that_fails_leaves_the_data_as_they_were():
+    """What its actions have changed, added or taken away before the one that fails is undone."""
+
+    def change(context):
+        context.data["kept"] = 2
+        context.data["new"] = 1
+        del context.data["old"]
+
+    def refuse():
+        raise ConnectionError("down")
+
+    machine = StateMachine("idle", data={"kept": 1, "old": 1})
+    machine.add_transition("idle", "busy", "go", action=[change, refuse])
+    with pytest.raises(ConnectionError):
+        machine.trigger("go")
+    assert (machine.state, machine.data) == ("idle", {"kept": 1, "old": 1})

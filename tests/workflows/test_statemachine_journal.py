@@ -330,3 +330,53 @@ def test_a_timer_that_was_refused_is_spent():
         return second.state, answers
 
     assert simulate(main).result() == ("a", [True])
+
+
+def relay(journal):
+    """Three events that it sends itself, two of them in one step, each answered by a count; one key goes away."""
+
+    def count(context):
+        name = f"got {context.event}"
+        context.data[name] = context.data.get(name, 0) + 1
+
+    def send_two(context):
+        count(context)
+        del context.data["fresh"]
+        context.send("ping")
+        context.send("pong")
+
+    machine = StateMachine("idle", name="relay", journal=journal, data={"fresh": True})
+    machine.add_state("idle")
+    machine.add_state("done", final=True)
+    machine.add_transition("idle", None, "go", action=send_two)
+    machine.add_transition("idle", None, "ping", action=[count, lambda context: context.send("over")])
+    machine.add_transition("idle", None, "pong", action=count)
+    machine.add_transition("idle", "done", "over", action=count)
+    return machine
+
+
+def relay_under(*crashes):
+    journal, nemesis, seen = MemoryJournal(), CrashAt(*crashes), []
+
+    async def main():
+        machine = relay(journal)
+
+        async def life():
+            session = machine.session(key="r")
+            await session.start()
+            if session.data.get("got go") is None:
+                await session.trigger("go")
+            seen.append(dict(session.data))
+            return session.state
+
+        return await start_process("relay", life)
+
+    outcome = Simulation(nemesis=nemesis).run(main)
+    assert outcome.value == "done", (crashes, outcome.error)
+    return seen[-1], len(nemesis.seen)
+
+
+@pytest.mark.parametrize("at", range(relay_under()[1]))
+def test_what_a_machine_sends_itself_arrives_once(at):
+    """Crashed anywhere, each event is answered once, in order, and what was taken out of the data stays out."""
+    assert relay_under(at)[0] == {"got go": 1, "got ping": 1, "got pong": 1, "got over": 1}
