@@ -1,8 +1,22 @@
 """What workers take: eager starts, slots of every kind."""
 
+import asyncio
 from datetime import timedelta
 
+import pytest
 import samples
+from temporalio import activity, workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
+from temporalio.worker import (
+    CustomSlotSupplier,
+    FixedSizeSlotSupplier,
+    ResourceBasedSlotConfig,
+    SlotPermit,
+    WorkerTuner,
+)
+
+import wfsim
 
 
 def test_an_eager_start_reaches_the_worker_with_the_answer(simulate):
@@ -33,3 +47,272 @@ def test_an_eager_start_reaches_the_worker_with_the_answer(simulate):
         "WORKFLOW_TASK_SCHEDULED",
         "WORKFLOW_TASK_STARTED",
     ]
+
+
+@activity.defn
+async def rest(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+@workflow.defn
+class Many:
+    """Does several activities at once."""
+
+    @workflow.run
+    async def run(self, number: int, is_local: bool) -> None:
+        execute = workflow.execute_local_activity if is_local else workflow.execute_activity
+        each = [execute(rest, 10, start_to_close_timeout=timedelta(seconds=60)) for _ in range(number)]
+        await asyncio.gather(*each)
+
+
+def lasts(simulate, *args, **options):
+    done = simulate(Many, *args, activities=[rest], worker_options=options)
+    assert done.error is None
+    return round(done.duration / 10)
+
+
+@pytest.mark.parametrize(
+    "tuner",
+    [
+        WorkerTuner.create_fixed(activity_slots=2, local_activity_slots=3),
+        WorkerTuner.create_composite(
+            workflow_supplier=FixedSizeSlotSupplier(5),
+            activity_supplier=FixedSizeSlotSupplier(2),
+            local_activity_supplier=FixedSizeSlotSupplier(3),
+            nexus_supplier=FixedSizeSlotSupplier(1),
+        ),
+        WorkerTuner.create_resource_based(
+            target_memory_usage=0.5,
+            target_cpu_usage=0.5,
+            activity_config=ResourceBasedSlotConfig(maximum_slots=2),
+            local_activity_config=ResourceBasedSlotConfig(maximum_slots=3),
+        ),
+    ],
+    ids=["fixed", "composite", "by resources"],
+)
+def test_a_tuner_says_how_much_is_done_at_once(simulate, tuner):
+    """Six activities of ten seconds take three rounds in two slots, and two rounds in three."""
+    assert lasts(simulate, 6, False, tuner=tuner) == 3
+    assert lasts(simulate, 6, True, tuner=tuner) == 2
+
+
+def test_the_workers_own_limits_are_kept(simulate):
+    """Those of local activities too."""
+    assert lasts(simulate, 6, False, max_concurrent_activities=3) == 2
+    assert lasts(simulate, 6, True, max_concurrent_local_activities=2) == 3
+
+
+def test_a_tuner_beside_limits_is_refused(simulate):
+    """With the SDK's words."""
+    tuner = WorkerTuner.create_fixed(activity_slots=2)
+    done = simulate(
+        Many, 1, False, activities=[rest], worker_options={"tuner": tuner, "max_concurrent_activities": 1}
+    )
+    assert "when also specifying tuner" in str(done.error)
+
+
+def test_workflow_tasks_wait_for_a_slot(simulate):
+    """One slot, and a task that takes its time: the others come after it, whether the worker has them cached or not."""
+
+    async def main(client):
+        each = [
+            client.execute_workflow(samples.Square.run, 0, id=f"square-{number}", task_queue="wfsim")
+            for number in range(3)
+        ]
+        await asyncio.gather(*each)
+
+    slow = [wfsim.delay("Square", "4s", on="workflow_task")]
+    options = {"workflows": [samples.Square], "faults": slow}
+    one = simulate(
+        main, worker_options={"max_concurrent_workflow_tasks": 1, "max_cached_workflows": 0}, **options
+    )
+    many = simulate(main, **options)
+    assert one.duration == pytest.approx(3 * many.duration, rel=0.1)
+
+
+class Permit(SlotPermit):
+    pass
+
+
+class Counting(CustomSlotSupplier):
+    """Two permits, each after a second's thought."""
+
+    def __init__(self):
+        self.free = asyncio.Semaphore(2)
+        self.log: list[str] = []
+
+    async def reserve_slot(self, ctx):
+        await self.free.acquire()
+        await asyncio.sleep(1)
+        self.log.append(f"reserve {ctx.slot_type} {ctx.task_queue}")
+        return Permit()
+
+    def try_reserve_slot(self, ctx):
+        return None
+
+    def mark_slot_used(self, ctx):
+        assert isinstance(ctx.permit, Permit)
+        self.log.append(f"use {ctx.slot_info.activity_type}")
+
+    def release_slot(self, ctx):
+        self.free.release()
+        self.log.append("release" if ctx.slot_info else "release unused")
+
+
+def test_a_custom_supplier_permits_each_slot(simulate):
+    """It is asked before a task is taken, told what it is used for, and gets each permit back once."""
+    supplier = Counting()
+    fixed = FixedSizeSlotSupplier(10)
+    tuner = WorkerTuner.create_composite(
+        workflow_supplier=fixed,
+        activity_supplier=supplier,
+        local_activity_supplier=fixed,
+        nexus_supplier=fixed,
+    )
+    done = simulate(Many, 3, False, activities=[rest], worker_options={"tuner": tuner})
+    assert done.error is None
+    assert supplier.log[:2] == ["reserve activity wfsim", "use rest"]
+    assert supplier.log.count("use rest") == 3
+    assert supplier.log.count("release") == 3
+    taken, given = (sum(one.startswith(word) for one in supplier.log) for word in ("reserve", "release"))
+    assert taken == given
+    assert 22 <= done.duration <= 24
+
+
+def test_a_crash_takes_the_slots_and_a_restart_gives_new_ones(simulate):
+    """The activity is done again by the worker that comes back."""
+    done = simulate(
+        Many,
+        1,
+        False,
+        activities=[rest],
+        worker_options={"max_concurrent_activities": 1},
+        faults=[wfsim.crash("rest", attempts=1, restart_after="5s")],
+    )
+    assert done.error is None
+    assert len(done.history.where(kind="activity", type="invoke")) == 2
+
+
+@workflow.defn
+class Line:
+    """Does three local activities; the last waits for a slot, or no longer."""
+
+    @workflow.run
+    async def run(self, case: str) -> str:
+        whole = timedelta(seconds=60)
+        begun = [workflow.start_local_activity(rest, one, start_to_close_timeout=whole) for one in (1, 4)]
+        options = {"start_to_close_timeout": whole}
+        if case == "timed out":
+            options["schedule_to_start_timeout"] = timedelta(seconds=4)
+        if case == "cancelled":
+            options["cancellation_type"] = workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
+        last = workflow.start_local_activity(rest, 2, **options)
+        await begun[0]
+        if case == "cancelled":
+            last.cancel()
+        try:
+            await last
+        except ActivityError as error:
+            return type(error.cause).__name__
+        finally:
+            await begun[1]
+        return "done"
+
+
+@pytest.mark.parametrize(
+    ("case", "ended", "times"),
+    [("neither", "done", 3), ("timed out", "TimeoutError", 2), ("cancelled", "CancelledError", 2)],
+)
+def test_a_local_activity_may_end_while_it_waits_for_a_slot(simulate, case, ended, times):
+    """By its schedule-to-start timeout or cancelled: then its code never runs."""
+    options = {"max_concurrent_local_activities": 1}
+    done = simulate(Line, case, activities=[rest], worker_options=options)
+    assert done.result() == ended
+    assert len(done.history.where(kind="local_activity", type="invoke")) == times
+
+
+@workflow.defn
+class TooLong:
+    """Gives how a local activity ended that takes too long."""
+
+    @workflow.run
+    async def run(self, limit: str) -> list[object]:
+        policy = RetryPolicy(maximum_attempts=1)
+        limits = {limit: timedelta(seconds=1)}
+        try:
+            await workflow.execute_local_activity(rest, 3, retry_policy=policy, **limits)
+        except ActivityError as error:
+            return [error.message, error.activity_type, error.cause.message, error.cause.type]
+        return []
+
+
+@pytest.mark.parametrize(("limit", "kind"), [("start_to_close_timeout", 1), ("schedule_to_close_timeout", 3)])
+def test_a_local_activity_times_out_in_cores_words(simulate, limit, kind):
+    """What a worker of the SDK gave on a real server."""
+    done = simulate(TooLong, limit, activities=[rest])
+    assert done.result() == ["Local Activity timed out", "rest", "Activity timed out", kind]
+
+
+@workflow.defn
+class Local:
+    """Does a local activity that ends before the workflow task has to be kept alive."""
+
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.execute_local_activity(rest, 5, start_to_close_timeout=timedelta(seconds=60))
+
+
+def test_a_local_activity_keeps_its_workflows_slot(simulate):
+    """The task that waits for it is open: another workflow comes after it."""
+
+    async def main(client):
+        begun = asyncio.get_running_loop().time()
+
+        async def ends(number):
+            id = f"local-{number}"
+            await client.execute_workflow(Local.run, id=id, task_queue="wfsim")
+            return round(asyncio.get_running_loop().time() - begun)
+
+        return await asyncio.gather(*[ends(number) for number in range(3)])
+
+    options = {"workflows": [Local], "activities": [rest]}
+    one_slot = {"max_concurrent_workflow_tasks": 1, "max_cached_workflows": 0}
+    assert simulate(main, **options).result() == [5, 5, 5]
+    assert sorted(simulate(main, worker_options=one_slot, **options).result()) == [5, 10, 15]
+
+
+class Eager(Counting):
+    """Has one slot for what was not polled for."""
+
+    def try_reserve_slot(self, ctx):
+        self.log.append(f"try {ctx.slot_type}")
+        return Permit() if self.log.count("try workflow") == 1 else None
+
+    def mark_slot_used(self, ctx):
+        self.log.append(f"use {ctx.slot_info.workflow_type} {ctx.slot_info.is_sticky}")
+
+
+def test_a_custom_supplier_is_asked_for_an_eager_start(simulate):
+    """What it does not permit at once comes by way of the queue."""
+    supplier = Eager()
+    fixed = FixedSizeSlotSupplier(10)
+    tuner = WorkerTuner.create_composite(
+        workflow_supplier=supplier,
+        activity_supplier=fixed,
+        local_activity_supplier=fixed,
+        nexus_supplier=fixed,
+    )
+
+    async def main(client):
+        told = []
+        for number in range(2):
+            options = {"id": f"square-{number}", "task_queue": "wfsim", "request_eager_start": True}
+            handle = await client.start_workflow(samples.Square.run, 0, **options)
+            told.append(getattr(handle, "__temporal_eagerly_started", False))
+            await handle.result()
+        return told
+
+    done = simulate(main, workflows=[samples.Square], worker_options={"tuner": tuner})
+    assert done.result() == [True, False]
+    assert supplier.log[:2] == ["try workflow", "use Square False"]
+    assert supplier.log.count("use Square False") == 2

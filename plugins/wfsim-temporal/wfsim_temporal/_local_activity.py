@@ -16,7 +16,15 @@ from wfsim_temporal._activity_body import call_activity
 from wfsim_temporal._attempt import converter_for, encode, failure_of, not_registered
 from wfsim_temporal._environment import Environment, new_environment
 from wfsim_temporal._proto import FOREVER, Job, date, duration, job_of, ns_of, resolution
-from wfsim_temporal._retry import CANCEL_REQUESTED, DEFAULT_POLICY, IN_PROGRESS, START_TO_CLOSE, next_try
+from wfsim_temporal._retry import (
+    CANCEL_REQUESTED,
+    DEFAULT_POLICY,
+    IN_PROGRESS,
+    SCHEDULE_TO_CLOSE,
+    SCHEDULE_TO_START,
+    START_TO_CLOSE,
+    next_try,
+)
 
 if TYPE_CHECKING:
     from wfsim_temporal._execution import Execution
@@ -60,8 +68,13 @@ class LocalActivity:
 
     async def _run(self, session: Session) -> None:
         while True:
+            asked_ns = self.execution.server.now_ns
+            held = await session.slots.local_activity.acquire(self.asked.activity_type)
             began_ns = self.execution.server.now_ns
-            outcome = await self._try(session)
+            try:
+                outcome = self._ended_in_line(began_ns - asked_ns) or await self._try(session)
+            finally:
+                session.slots.local_activity.give_back(held)
             self._attempt_ns = self.execution.server.now_ns - began_ns
             if self.is_dropped or not session.is_alive or self.execution.is_closed:
                 return
@@ -77,6 +90,15 @@ class LocalActivity:
             await asyncio.sleep(pause_ns / NS_PER_SECOND)
             if self.is_dropped:
                 return
+
+    def _ended_in_line(self, waited_ns: int) -> tuple[str, Any] | None:
+        """Tell how it ended while it waited for a slot, if it did."""
+        limit_ns = ns_of(self.asked, "schedule_to_start_timeout")
+        if self.is_dropped or self._is_canceled:
+            return "canceled", self._canceled()
+        if limit_ns is not None and waited_ns > limit_ns:
+            return "timed out", self._failed(_timed_out(SCHEDULE_TO_START))
+        return None
 
     async def _try(self, session: Session) -> tuple[str, Any]:
         worker, info = session.worker, self._info()
@@ -102,8 +124,9 @@ class LocalActivity:
             result = await encode(worker, self.converter, value)
             return "completed", resolution(completed={"result": result})
         except TimeoutError:
-            failure = Failure(message="activity StartToClose timeout")
-            failure.timeout_failure_info.timeout_type = START_TO_CLOSE  # type: ignore[assignment]
+            failure = _timed_out(
+                START_TO_CLOSE if self.asked.HasField("start_to_close_timeout") else SCHEDULE_TO_CLOSE
+            )
         except BaseException as error:  # noqa: BLE001 - the SDK's worker reports every error
             failure, is_cancellation = await failure_of(
                 worker, self.converter, error, is_canceled=self._is_canceled
@@ -157,16 +180,24 @@ class LocalActivity:
         return job_of(resolve_activity={"seq": self.asked.seq, "is_local": True, "result": outcome})
 
     def _canceled(self) -> Any:
-        failure = Failure(message="Local Activity cancelled")
-        told = failure.activity_failure_info
-        told.activity_type.name, told.activity_id = self.asked.activity_type, self.asked.activity_id
-        told.retry_state = CANCEL_REQUESTED  # type: ignore[assignment]
+        failure = self._wrapped("Local Activity cancelled")
         failure.cause.canceled_failure_info.SetInParent()
         return resolution(cancelled={"failure": failure})
+
+    def _wrapped(self, message: str) -> Failure:
+        failure = Failure(message=message)
+        told = failure.activity_failure_info
+        told.activity_type.name, told.activity_id = self.asked.activity_type, self.asked.activity_id
+        told.retry_state = CANCEL_REQUESTED  # type: ignore[assignment]  # Core says so of every such end
+        return failure
 
     # -- the end
 
     def _failed(self, failure: Failure) -> Any:
+        if failure.HasField("timeout_failure_info"):
+            wrapped = self._wrapped("Local Activity timed out")
+            wrapped.cause.CopyFrom(failure)
+            failure = wrapped
         return resolution(failed={"failure": failure})
 
     def _backoff(self, pause_ns: int) -> Any:
@@ -217,6 +248,12 @@ class LocalActivity:
             "backoff": backoff and _parts(backoff.backoff_duration),
             "original_schedule_time": backoff and _parts(backoff.original_schedule_time),
         }
+
+
+def _timed_out(kind: int) -> Failure:
+    failure = Failure(message="Activity timed out")
+    failure.timeout_failure_info.timeout_type = kind  # type: ignore[assignment]
+    return failure
 
 
 def _parts(message: Any) -> dict[str, int]:

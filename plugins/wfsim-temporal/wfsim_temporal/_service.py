@@ -15,7 +15,7 @@ from wfsim_temporal._rpc_error import rpc_error
 from wfsim_temporal.errors import NotSimulated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
     from datetime import timedelta
 
     from wfsim_temporal._server import Server
@@ -66,10 +66,9 @@ class SimulatedServiceClient(ServiceClient):
         answer = CALLS.get(rpc)
         if answer is None:
             raise NotSimulated(f"the server's call {rpc} is not simulated")
-        if getattr(req, "request_eager_execution", False):
-            # As Core does, which asks for it only if a worker of the same client has room.
-            req.request_eager_execution = self._has_worker(req.task_queue.name)
         called = self.server.here(self._call(answer, rpc, req, resp_type))
+        if getattr(req, "request_eager_execution", False):
+            called = self._eagerly(called, req)
         if timeout is None:
             return await called
         try:
@@ -77,13 +76,25 @@ class SimulatedServiceClient(ServiceClient):
         except TimeoutError:
             raise rpc_error(RPCStatusCode.DEADLINE_EXCEEDED, "Timeout expired") from None
 
-    def _has_worker(self, task_queue: str) -> bool:
+    async def _eagerly(self, called: Coroutine[Any, Any, Any], req: Any) -> Any:
+        """Start a workflow as Core does, which asks for its first task only if a worker of this client has room."""
         sessions = [
             one.session
             for one in self.server.workers
-            if one.task_queue == task_queue and one.client.service_client is self
+            if one.task_queue == req.task_queue.name
+            and one.client.service_client is self
+            and one.runs_workflows
         ]
-        return any(one is not None and one.is_alive and one.takes(is_workflow_task=True) for one in sessions)
+        alive = [one for one in sessions if one is not None and one.is_alive]
+        slots = next((one.slots.workflow for one in alive if one.slots.workflow.try_reserve()), None)
+        req.request_eager_execution = slots is not None
+        told = None
+        try:
+            told = await called
+            return told
+        finally:
+            if slots is not None and not (told and told.HasField("eager_workflow_task")):
+                slots.unreserve()
 
     async def _call(self, answer: Any, rpc: str, req: Any, resp_type: type[Any]) -> Any:
         await sleep(self.server.settings.latency_ns / NS_PER_SECOND)

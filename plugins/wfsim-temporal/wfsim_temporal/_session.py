@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,7 @@ from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._attempt import Attempt
 from wfsim_temporal._instance import ActivationFailed, CachedWorkflow, in_order
 from wfsim_temporal._payloads import drive
+from wfsim_temporal._slots import SlotsOf
 from wfsim_temporal._workflow_task import Activation
 from wfsim_temporal.errors import NonDeterministicWorkflow
 
@@ -39,12 +41,14 @@ class Session:
         self.worker = worker
         self.server = worker.server
         self.identity = worker.identity
-        self.attempts: dict[Attempt, None] = {}
+        self.attempts: dict[Attempt, Any] = {}
         self._cache: dict[str, CachedWorkflow] = {}
         self._context = copy_context()
         self._is_stopped = False
         self._seen_ns = worker.server.now_ns
         self._loop = worker.server.simulation.loop
+        self._held_back: deque[tuple[WorkflowTask, int]] = deque()
+        self.slots = SlotsOf(worker.tuner, self)
 
     # -- life
 
@@ -61,8 +65,24 @@ class Session:
     def takes(self, *, is_workflow_task: bool) -> bool:
         """Whether it has room for a task of this kind."""
         if is_workflow_task:
-            return self.worker.runs_workflows
-        return self.worker.runs_activities and len(self.attempts) < self.worker.activity_slots
+            return self.worker.runs_workflows and self.slots.workflow.has_room
+        return self.worker.runs_activities and self.slots.activity.has_room
+
+    def hold_back(self, task: WorkflowTask, scheduled_id: int) -> None:
+        """Keep a task of a workflow that is in the cache until there is room for it."""
+        self._held_back.append((task, scheduled_id))
+
+    def serve_soon(self) -> None:
+        """Take tasks that wait, from a clean stack: the one that made room is still on this one."""
+        self.server.after(0, self.serve)
+
+    def serve(self) -> None:
+        """Take tasks that wait, now that there is room."""
+        while self._held_back and self.is_alive and self.slots.workflow.has_room:
+            task, scheduled_id = self._held_back.popleft()
+            if task.waits_for(self, scheduled_id):
+                task.hand_to(self)
+        self.server.queue(self.worker.task_queue).serve()
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine in the worker's process; give its task."""
@@ -80,6 +100,7 @@ class Session:
             attempt.on_worker_shutdown()
         for attempt in list(self.attempts):
             await attempt.ended
+        self.slots.end()
         for cached in list(self._cache.values()):
             cached.evict()
         self._cache.clear()
@@ -90,14 +111,14 @@ class Session:
         """Begin an attempt of an activity."""
         self._seen_ns = self.server.now_ns
         attempt = Attempt(self, activity)
-        self.attempts[attempt] = None
+        self.attempts[attempt] = self.slots.activity.take(activity.name)
         attempt.task = self.spawn(attempt.run())
 
     def end_attempt(self, attempt: Attempt) -> None:
         """Make room for the next one."""
         self._seen_ns = self.server.now_ns
-        self.attempts.pop(attempt, None)
-        self.server.queue(self.worker.task_queue).serve()
+        if attempt in self.attempts:
+            self.slots.activity.give_back(self.attempts.pop(attempt))
 
     # -- workflows
 
@@ -110,10 +131,29 @@ class Session:
     def work_on(self, task: WorkflowTask) -> bool:
         """Do a workflow task; tell whether its answer is on the way to the server already."""
         self._seen_ns = self.server.now_ns
+        is_sticky = task.execution.run_id in self._cache
+        held = self.slots.workflow.take(task.execution.start.workflow_type, is_sticky=is_sticky)
         if self.server.simulation.watch is None:
-            return self._now_or_later(self._do(task, task.token))
-        self.spawn(self._do_under_faults(task, task.token))
+            return self._now_or_later(self._in_slot(task, held, self._do(task, task.token)))
+        self.spawn(self._in_slot(task, held, self._do_under_faults(task, task.token)))
         return False
+
+    async def _in_slot(self, task: WorkflowTask, held: Any, work: Coroutine[Any, Any, Any]) -> bool:
+        token, is_spawned = task.token, False
+        try:
+            is_sent = bool(await work)
+            if task.machines.local_activities and task.is_current(token):
+                is_spawned = True
+                self.spawn(self._until_over(task, token, held))
+            return is_sent
+        finally:
+            if not is_spawned:
+                self.slots.workflow.give_back(held)
+
+    async def _until_over(self, task: WorkflowTask, token: int, held: Any) -> None:
+        """Keep the slot as long as local activities hold the task open."""
+        await task.over(token)
+        self.slots.workflow.give_back(held)
 
     def _now_or_later(self, work: Coroutine[Any, Any, bool]) -> bool:
         """Do work on a workflow at once, unless the worker's codec may have to wait; give what it gives by now."""

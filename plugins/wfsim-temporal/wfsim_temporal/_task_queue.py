@@ -55,11 +55,6 @@ class TaskQueue:
         for _ in range(len(self._backlog)):
             self._arrive(self._backlog.popleft())
 
-    @property
-    def has_workflow_workers(self) -> bool:
-        """Whether some worker that is alive takes workflow tasks."""
-        return self._taker(is_workflow_task=True) is not None
-
     def _arrive(self, task: QueuedTask) -> None:
         if not task.is_wanted:
             return
@@ -80,6 +75,13 @@ class TaskQueue:
                 return session
         return None
 
+    def eager_taker(self) -> Session | None:
+        """Give a session that can take a workflow task at once, without having polled for it."""
+        for session in self._sessions:
+            if session.is_alive and session.worker.runs_workflows and session.slots.workflow.has_eager:
+                return session
+        return None
+
     def session(self) -> Session | None:
-        """Give a session whose worker can run workflows, to answer a query."""
-        return self._taker(is_workflow_task=True)
+        """Give a session whose worker can run workflows, to answer a query; that takes no slot."""
+        return next((one for one in self._sessions if one.is_alive and one.worker.runs_workflows), None)

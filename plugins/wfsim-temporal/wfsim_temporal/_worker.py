@@ -18,6 +18,7 @@ from wfsim_temporal._capture import Captured, capture
 from wfsim_temporal._codec import Codec
 from wfsim_temporal._service import SimulatedServiceClient
 from wfsim_temporal._session import Session
+from wfsim_temporal._slots import tuner_of
 from wfsim_temporal.errors import NotSimulated
 
 if TYPE_CHECKING:
@@ -29,12 +30,10 @@ if TYPE_CHECKING:
     from wfsim.kernel import Process
 
 _SIGNATURE: Final = inspect.signature(temporalio.worker.Worker.__init__)
-_DEFAULT_SLOTS: Final = 100
 _REFUSED: Final = {
     "nexus_service_handlers": "Nexus operations are",
     "use_worker_versioning": "worker versioning is",
     "deployment_config": "worker deployments are",
-    "tuner": "worker tuners are",
 }
 
 
@@ -57,7 +56,9 @@ class Worker(temporalio.worker.Worker):
         self.data_converter = client.data_converter
         self.codec = Codec(client.data_converter, with_headers=_encodes_headers(client))
         self._client = client
-        self.activity_slots: int = config["max_concurrent_activities"] or _DEFAULT_SLOTS
+        self.tuner = tuner_of(config)
+        self.build_id: str = config["build_id"] or ""
+        self.version: Any = None
         self.default_throttle_ns = _ns(config["default_heartbeat_throttle_interval"])
         self.longest_throttle_ns = _ns(config["max_heartbeat_throttle_interval"])
         self.interceptors = _interceptors(client, config)

@@ -136,7 +136,7 @@ class WorkflowTask:
         server = self.execution.server
         if sticky is None:
             queue = server.queue(self.execution.start.task_queue)
-            eager = queue.session() if self.execution.start.is_eager and not self.count else None
+            eager = queue.eager_taker() if self.execution.start.is_eager and not self.count else None
             if eager is None:
                 queue.offer(self)
             else:
@@ -144,20 +144,28 @@ class WorkflowTask:
         elif sticky.is_alive:
             server.passage.into_queue(self.execution.start.task_queue, self.name, self._arrive, sticky)
         else:
-            server.after(_STICKY_TIMEOUT_NS, self._sticky_timeout, sticky)
+            self._await_sticky(sticky)
 
     def _arrive(self, sticky: Session) -> None:
-        if self.is_wanted:
-            if sticky.is_alive:
-                self.hand_to(sticky)
-            else:
-                self.execution.server.after(_STICKY_TIMEOUT_NS, self._sticky_timeout, sticky)
-
-    def _sticky_timeout(self, sticky: Session) -> None:
-        """Nobody polls the queue of the worker that had the workflow: any worker may have it now."""
-        if not self.is_wanted or self.sticky is not sticky:
+        if not self.is_wanted:
             return
-        self._time_out(SCHEDULE_TO_START, 0)
+        if sticky.is_alive and sticky.takes(is_workflow_task=True):
+            self.hand_to(sticky)
+            return
+        sticky.hold_back(self, self._scheduled_id)
+        self._await_sticky(sticky)
+
+    def _await_sticky(self, sticky: Session) -> None:
+        self.execution.server.after(_STICKY_TIMEOUT_NS, self._sticky_timeout, sticky, self._scheduled_id)
+
+    def waits_for(self, sticky: Session, scheduled_id: int) -> bool:
+        """Whether it still waits, scheduled by this event, for the worker that has the workflow."""
+        return self.is_wanted and self.sticky is sticky and scheduled_id == self._scheduled_id
+
+    def _sticky_timeout(self, sticky: Session, scheduled_id: int) -> None:
+        """Nobody takes it from the queue of the worker that had the workflow: any worker may have it now."""
+        if self.waits_for(sticky, scheduled_id):
+            self._time_out(SCHEDULE_TO_START, 0)
 
     # -- on a worker
 
@@ -224,6 +232,7 @@ class WorkflowTask:
         self.pending = [*self.jobs, *self.pending]
         self.jobs = []
         self._flush()
+        self._wake()
         if delay_ns:
             self._state = "backoff"
             self.execution.server.after(delay_ns, self._end_backoff)
@@ -386,14 +395,22 @@ class WorkflowTask:
             self._timeout.cancel()
             self._timeout = None
 
-    # -- queries
+    # -- who waits for it
+
+    async def over(self, token: int) -> None:
+        """Wait until the task that was started with this token is no longer the open one."""
+        while self.is_current(token):
+            await self._change()
 
     async def at_rest(self) -> None:
         """Wait until no task is open: then a query sees what the workflow has done so far."""
         while not (self.execution.is_closed or self._state in {"idle", "stuck"}):
-            rest = self.execution.server.future()
-            self._waiting.append(rest)
-            await rest
+            await self._change()
+
+    async def _change(self) -> None:
+        rest = self.execution.server.future()
+        self._waiting.append(rest)
+        await rest
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []
