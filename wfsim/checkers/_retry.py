@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from wfsim import errors
@@ -32,6 +32,7 @@ class _Chain:
     tries: list[Span]
     retries: dict[int, Op] = field(default_factory=dict)  # by the index of the try that had failed
     policy: Mapping[str, Any] | None = None
+    deadline_ns: int | None = None  # when the time of the whole is over
 
     @property
     def title(self) -> str:
@@ -56,7 +57,8 @@ def retried_as_policy(
     after each try, as a duration or a pair of the shortest and the longest) replace single parts of it, and
     do for tries whose policy is not recorded. ``design`` and ``step`` name what to judge, all if None.
 
-    Time spent in a cancelled or crashed run is not held against the policy.
+    Time spent in a cancelled or crashed run is not held against the policy, nor is giving up when the time of the
+    whole saga is over or a step beside it has failed.
     """
     findings = Findings("retried_as_policy")
     told = _told(policy, attempts, delays)
@@ -94,7 +96,8 @@ def _range(wait: Wait) -> tuple[int, int]:
 def _chains(history: History) -> list[_Chain]:
     spans = history.spans()
     runs, rest = split(spans, DESIGN_KINDS)
-    chains = [chain for run in runs for chain in _chains_of_run(history, run)]
+    ends = _deadlines(runs)
+    chains = [chain for run in runs for chain in _chains_of_run(history, run, ends.get(run.whole.index))]
     chains += _chains_by_cause(history, rest)
     owner = {one.index: chain for chain in chains for one in chain.tries}
     for op in history.where(kind="retry"):
@@ -106,7 +109,21 @@ def _chains(history: History) -> list[_Chain]:
     return chains
 
 
-def _chains_of_run(history: History, run: DesignRun) -> list[_Chain]:
+def _deadlines(runs: Sequence[DesignRun]) -> dict[int, int]:
+    """Give when the time of each saga with a limit is over, by the index of its run. It counts from the first life."""
+    found: dict[int, int] = {}
+    first: dict[tuple[str, str], int] = {}
+    for run in runs:
+        limit_ns = run.whole.data.get("timeout_ns")
+        if limit_ns is not None:
+            began_ns = run.whole.start_ns
+            if run.key is not None:
+                began_ns = first.setdefault((run.whole.design, run.key), began_ns)
+            found[run.whole.index] = began_ns + int(limit_ns)
+    return found
+
+
+def _chains_of_run(history: History, run: DesignRun, deadline_ns: int | None) -> list[_Chain]:
     """In a run of a design each step is one chain: its name is unique there."""
     declared, retry = run.declared(), run.whole.data.get("retry") or {}
     chains, cancelled = [], _cancelled_tasks(history, run)
@@ -119,10 +136,31 @@ def _chains_of_run(history: History, run: DesignRun) -> list[_Chain]:
                 policy = _ONCE
             if policy is not None and policy is not _ONCE:
                 policy = {**policy, **_surroundings(run, task_of(name)), "cancelled": name in cancelled}
-            chains.append(_Chain(run, tries, policy=policy))
+                limit_ns = declared.get(name, {}).get(key.replace("retry", "timeout_ns"))
+                policy = policy if limit_ns is None else {**policy, "timeout_ns": limit_ns}
+            until_ns = deadline_ns if kind == "forward" else None
+            chains += _taken_up_again(_Chain(run, tries, policy=policy, deadline_ns=until_ns))
     own = {"forward", "compensate", "task"}
     others = [part for part in run.parts if part.kind not in own]
     return chains + _chains_by_cause(history, others)
+
+
+def _taken_up_again(chain: _Chain) -> list[_Chain]:
+    """Part the tries before the deadline from those after it.
+
+    A saga that was cut off in the middle of its pivot does not know whether it may turn back, so it goes on: it takes
+    up again, from the first try on, what was cut off.
+    """
+    until_ns = chain.deadline_ns
+    again = (place for place, one in enumerate(chain.tries) if place and one.attempt == 1)
+    place = next(again, None)
+    if until_ns is None or place is None or chain.tries[place].start_ns < until_ns:
+        return [chain]
+    before, after = chain.tries[:place], chain.tries[place:]
+    return [
+        replace(chain, tries=before, retries={}),
+        replace(chain, tries=after, retries={}, deadline_ns=None),
+    ]
 
 
 def _surroundings(run: DesignRun, task: str) -> dict[str, Any]:
@@ -276,12 +314,25 @@ def _interrupted(chain: _Chain, op: Op | None) -> bool:
     if chain.policy is not None and chain.policy.get("cancelled"):
         return True
     whole = chain.run.whole
-    if whole.outcome is None:
+    if whole.outcome is None or _cut_short(chain, chain.run, op):
         return True
     ended_for_another_reason = str(whole.result.get("error", "")).endswith(
         ("CancelledError", "CompensationStuck")
     )
     return op is not None and "delay_ns" in op.data and ended_for_another_reason
+
+
+def _cut_short(chain: _Chain, run: DesignRun, op: Op | None) -> bool:
+    """Whether the saga turned back, for a reason of its own, before the next try was due."""
+    last = chain.tries[-1]
+    if last.kind != "forward" or last.end_ns is None or (op is not None and "delay_ns" not in op.data):
+        return False
+    due_ns = last.end_ns + (0 if op is None else op.data["delay_ns"])
+    if chain.deadline_ns is not None and chain.deadline_ns <= due_ns:
+        return True
+    failed = run.whole.result.get("failed")
+    ends = [] if failed == last.name else [one.end_ns for one in run.parts if one.name == failed]
+    return any(end_ns is not None and last.start_ns <= end_ns <= due_ns for end_ns in ends)
 
 
 # -- what is worth another try --

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from contextvars import ContextVar
 
 # The index of the operation that encloses what happens; inherited by tasks, timers and threads.
@@ -13,8 +14,15 @@ set_parent = PARENT.set
 
 
 def cause_of(error: BaseException) -> int | None:
-    """The index of the operation that recorded `error` last, None if none did."""
-    return getattr(error, "__wfsim_op__", None)
+    """The index of the operation that recorded `error` last, None if none did.
+
+    A time limit ends what it limits by a cancellation, and raises TimeoutError from that: what was cancelled is what
+    led to it.
+    """
+    index = getattr(error, "__wfsim_op__", None)
+    if index is None and isinstance(error, TimeoutError) and isinstance(error.__cause__, CancelledError):
+        return getattr(error.__cause__, "__wfsim_op__", None)
+    return index
 
 
 def mark(error: BaseException, index: int) -> None:

@@ -11,6 +11,7 @@ from wfsim.errors import DesignError
 from wfsim.history import Plain
 from wfsim.kernel import begin, end, perform_in, span
 from wfsim.storage import Journal
+from wfsim.units import NS_PER_SECOND
 from wfsim.workflows._execute import execute
 from wfsim.workflows._naming import checked_name, did_you_mean, name_of, unique
 from wfsim.workflows._saga import _options as options
@@ -93,7 +94,8 @@ class Saga:
         self._key = key
         self._steps: tuple[Step, ...] = ()
         self._befores: dict[str, frozenset[str]] = {}
-        self._described = Plain.of({"steps": []})
+        limit = {} if self.timeout_s is None else {"timeout_ns": round(self.timeout_s * NS_PER_SECOND)}
+        self._described = Plain.of({**limit, "steps": []})
         self._is_plain = journal is None and self.timeout_s is None
         # The steps of a saga that is plain and whose policies only decide what follows a failure, else nothing.
         self._row: tuple[_InRow, ...] = ()
@@ -248,7 +250,7 @@ class Saga:
         check_against(step, self._steps, known, self.name)
         self._befores = known
         self._steps = (*self._steps, step)
-        self._described = Plain.of({"steps": [*self._described["steps"], step.describe()]})
+        self._described = Plain.of({**self._described, "steps": [*self._described["steps"], step.describe()]})
         self._is_plain = self._is_plain and step.is_plain
         is_first_or_in_row = bool(self._row) or len(self._steps) == 1
         simple = self._is_plain and self._key is None and not step.asks_policy and is_first_or_in_row

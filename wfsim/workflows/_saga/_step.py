@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from wfsim.units import NS_PER_SECOND
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -80,6 +82,8 @@ class Step:
         data |= {word: True for word in ("pivot", "retriable", "read_only") if getattr(self, word)}
         if not self.atomic:
             data["atomic"] = False
+        limits = {"timeout_ns": self.timeout_s, "compensate_timeout_ns": self.compensate_timeout_s}
+        data |= {word: round(one * NS_PER_SECOND) for word, one in limits.items() if one is not None}
         if not self.is_in_row:
             data["depends_on"] = list(self.after)
         if self.saga is not None:
