@@ -15,6 +15,12 @@ os.environ["PYTEST_PLUGINS"] = "replayed"
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [HERE, os.environ.get("PYTHONPATH")]))
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "real" in item.fixturenames:
+            item.add_marker("real_server")
+
+
 @pytest.fixture
 def simulate():
     """Run something in a simulation."""
