@@ -211,7 +211,7 @@ def test_a_drawing():
     assert made.to_mermaid() == (
         "stateDiagram-v2\n"
         "    [*] --> a\n"
-        "    a\n"
+        '    state "a" as a\n'
         "    a : entry / print\n"
         "    state p {\n"
         "        left\n"
@@ -224,6 +224,30 @@ def test_a_drawing():
         "    p --> s4 : after 5m\n"
         "    p --> p : ping / print (stays)\n"
     ).replace("    s4\n", '    state "end" as s4\n')
+
+
+def test_a_drawing_shows_every_name():
+    """What Mermaid takes for its own, for markup or for an end, gets a number; a state with hooks keeps its name.
+
+    Mermaid shows the first line told of a state in place of its name, and refuses lines told of a group.
+    """
+    made = StateMachine("click", name="m").add_state("click").add_state("s0", on_entry=print)
+    made.add_state("group", on_entry=print, on_exit=no).add_state("<b>", parent="group", on_exit=no)
+    made.add_transition("click", "s0", 'a: "b"; #1 *x* _y_ roll_back').add_transition("s0", "group", "go")
+    assert made.to_mermaid() == (
+        "stateDiagram-v2\n"
+        "    [*] --> s0_\n"
+        '    state "click" as s0_\n'
+        '    state "s0" as s0\n'
+        "    s0 : entry / print\n"
+        '    state "group (entry / print, exit / no)" as group {\n'
+        "        [*] --> s3\n"
+        '        state "#60;b>" as s3\n'
+        "        s3 : exit / no\n"
+        "    }\n"
+        "    s0_ --> s0 : a#58; #34;b#34;#59; #35;1 #42;x#42; #95;y#95; roll_back\n"
+        "    s0 --> group : go\n"
+    )
 
 
 def test_a_machine_can_be_read():

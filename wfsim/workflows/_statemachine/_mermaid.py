@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 _STEP = "    "
 _PLAIN = re.compile(r"[A-Za-z_]\w*")
-_WORDS = {"state", "end", "note", "direction", "class", "default", "style"}  # what Mermaid takes for its own
+# What Mermaid takes for its own.
+_TAKEN = re.compile(
+    r"acc(descr|title)|as|class(def)?|click|default|direction|end|hide|href|note|scale|state|style",
+    re.IGNORECASE,
+)
+# What would end a label, or be taken for markup; a "_" inside a word is just that.
+_SPECIAL = re.compile(r'[":;#<%*`]|(?<!\w)_|_(?!\w)')
 
 
 def to_mermaid(machine: StateMachine) -> str:
@@ -31,7 +37,7 @@ class _Drawing:
     def __init__(self, machine: StateMachine) -> None:
         self._machine = machine
         self._states = machine.states
-        self._ids = {state.name: _id(state.name, place) for place, state in enumerate(self._states)}
+        self._ids = _ids([state.name for state in self._states])
         self._finals = [state.name for state in self._states if state.final]
 
     def lines(self) -> Iterator[str]:
@@ -54,22 +60,27 @@ class _Drawing:
 
     def _state(self, state: State, depth: int) -> Iterator[str]:
         margin, name = _STEP * depth, self._ids[state.name]
-        if name != state.name or state.history:
-            title = (
-                f"{state.name} (H{'*' if state.history == 'deep' else ''})" if state.history else state.name
-            )
-            yield f'{margin}state "{_text(title)}" as {name}'
+        hooks = [("entry", call.name) for call in state.on_entry]
+        hooks += [("exit", call.name) for call in state.on_exit]
+        told = [f"{word} / {_text(call)}" for word, call in hooks]
+        title = _text(state.name)
+        if state.history:
+            title += f" (H{_text('*') if state.history == 'deep' else ''})"
         if any(one.parent == state.name for one in self._states):
-            yield f"{margin}state {name} {{"
-            yield from self._inside(state.name, state.initial, depth + 1)
-            yield f"{margin}}}"
-        elif name == state.name and not state.history:
-            yield f"{margin}{name}"
-        for word, hooks in (("entry", state.on_entry), ("exit", state.on_exit)):
-            for call in hooks:
-                yield f"{margin}{name} : {word} / {_text(call.name)}"
+            yield from self._group(state, f"{title} ({', '.join(told)})" if told else title, depth)
+        else:
+            # Without a title of its own a state is shown by its first line alone.
+            yield f"{margin}{name}" if title == name and not told else f'{margin}state "{title}" as {name}'
+            yield from (f"{margin}{name} : {one}" for one in told)
         if state.final:
             yield f"{margin}{name} --> [*]"
+
+    def _group(self, state: State, title: str, depth: int) -> Iterator[str]:
+        """Draw a state and those inside it: its title is all that Mermaid writes on it."""
+        margin, name = _STEP * depth, self._ids[state.name]
+        yield f"{margin}state {name} {{" if title == name else f'{margin}state "{title}" as {name} {{'
+        yield from self._inside(state.name, state.initial, depth + 1)
+        yield f"{margin}}}"
 
     def _arrows(self, one: Transition) -> Iterator[str]:
         told = self._label(one)
@@ -97,11 +108,19 @@ class _Drawing:
         return f" : {_text(' '.join(parts))}" if parts else ""
 
 
-def _id(name: str, place: int) -> str:
-    """Give a name that Mermaid can read; one that it cannot gets a number."""
-    return name if _PLAIN.fullmatch(name) and name.lower() not in _WORDS else f"s{place}"
+def _ids(names: Sequence[str]) -> dict[str, str]:
+    """Give each name one that Mermaid can read: itself, or a number that is nobody's name."""
+    found: dict[str, str] = {}
+    for place, name in enumerate(names):
+        one = name
+        if not _PLAIN.fullmatch(name) or _TAKEN.fullmatch(name):
+            one = f"s{place}"
+            while one in names:
+                one += "_"
+        found[name] = one
+    return found
 
 
 def _text(text: str) -> str:
-    """Take out what would end a label."""
-    return text.replace('"', "'").replace(":", "#colon;").replace("\n", " ").replace(";", ",")
+    """Write what would end a label, or change it, by its number."""
+    return _SPECIAL.sub(lambda found: f"#{ord(found[0])};", " ".join(text.splitlines()))
