@@ -205,3 +205,9 @@ def test_a_machine_has_its_input():
     machine = StateMachine(initial="a").add_transition("a", "b", "go", action=lambda c: seen.append(c.input))
     given(machine, input={"order": 1}).when("go").then_state("b")
     assert seen == [{"order": 1}]
+
+
+def test_dates_between_which_there_is_no_time_are_refused(order):
+    """From the later to the earlier nothing is ever due, so the expectation could not fail."""
+    with pytest.raises(DesignError, match="ends before it begins; write the earlier date first"):
+        given(order).when("place").then_not_scheduled("given up", between=("2030-01-02", "2030-01-01"))

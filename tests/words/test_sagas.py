@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from wfsim import MemoryJournal, Saga, called, checkers, crash, effect, fail, given, hang, lose_reply
+from wfsim import MemoryJournal, Retry, Saga, called, checkers, crash, effect, fail, given, hang, lose_reply
 from wfsim.errors import DesignError, RetriesExhausted
 from wfsim.words import ExpectationFailed
 from wfsim.words._reversals import learned
@@ -452,3 +452,43 @@ def test_a_journal_is_refused_where_runs_would_meet_in_it():
     given(saga).when("order-1").then_completed()
     with pytest.raises(DesignError, match=r"keeps a journal, .* given\(make\)"):
         given(saga).when("order-2").at_every_failure_point().then_ended()
+
+
+# -- what could pass unnoticed
+
+
+def test_a_retry_that_the_time_limit_cut_off_is_not_due_any_more():
+    """A saga whose time is over tries nothing again, whatever it had announced."""
+    saga = Saga("short", timeout="300ms")
+
+    async def charge():
+        raise OSError("down")
+
+    saga.add_step("charge", forward=charge, retry=Retry(attempts=3, delay="10s", jitter="none"))
+    given(saga).when("order-1").when_time_passes("100ms").then_scheduled("retry charge", after="9900ms")
+    outcome = given(saga).when("order-1").then_failed(TimeoutError)
+    outcome.then_nothing_scheduled().then_not_scheduled("retry charge")
+
+
+def test_effects_are_picked_by_any_key():
+    """A key may be a list or a dict, compared as plain data."""
+
+    async def act():
+        effect("booked", ["room", 1])
+        effect("booked", ["room", 2])
+
+    outcome = given(act).when()
+    outcome.then_effects("booked", key=("room", 2)).then_effects("booked", "booked")
+    failing(lambda: outcome.then_effects("booked", key=["room", 3]), "no effect booked")
+
+
+def test_an_error_may_be_named_with_its_module():
+    """As the history writes it, or by its name alone."""
+
+    async def charge():
+        raise RetriesExhausted(2, OSError("down"), "charge")
+
+    outcome = given(Saga("checkout").add_step("charge", forward=charge)).when("order-1")
+    outcome.then_called(called("charge", error="wfsim.errors.RetriesExhausted"))
+    outcome.then_called(called("charge", error="RetriesExhausted"))
+    failing(lambda: outcome.then_not_called(called("charge", error="wfsim.errors.RetriesExhausted")))

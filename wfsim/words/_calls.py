@@ -151,7 +151,7 @@ def called(
         raise DesignError(f"ended={ended!r} of called({name!r}) is unknown; allowed: {', '.join(_ENDS)}")
     if attempts is not None and (type(attempts) is not int or attempts < 1):
         raise DesignError(f"attempts={attempts!r} of called({name!r}) must be 1 or more")
-    title = error.__name__ if isinstance(error, type) else error
+    title = error.__name__ if isinstance(error, type) else error and error.rpartition(".")[2]
     if arguments is not None and not (isinstance(arguments, Mapping) or callable(arguments)):
         raise DesignError(
             f"arguments={arguments!r} of called({name!r}) must be a mapping by name, or a function of one"

@@ -80,6 +80,8 @@ class EventWords(Demands, ABC):
         With ``ended="failed"``, that their handlers failed, or never came to an end.
         """
         __tracebackhide__ = True
+        if ended not in {"ok", "failed"}:
+            raise DesignError(f"ended={ended!r} of then_handled() is unknown; allowed: ok, failed")
 
         def handled(scene: Scene) -> tuple[Published, ...]:
             found = handled_in(scene.history, scene.since, ended)

@@ -146,6 +146,8 @@ class _Moment:
         self._after_ns = None if after is None else parse_duration(after, "after")
         dates = (at, at) if at is not None else between
         self._dates = None if dates is None else (as_date(dates[0]), as_date(dates[1]))
+        if self._dates is not None and self._dates[0] > self._dates[1]:
+            raise DesignError(f"between={between!r} ends before it begins; write the earlier date first")
         self._words = f" in {after}" if after is not None else f" at {at}" if at is not None else ""
 
     def holds(self, due: Due, scene: Scene) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from wfsim.checkers import Verdict, nothing_left_behind
 from wfsim.errors import DesignError
+from wfsim.history import plain_data
 from wfsim.words._demand import Demands, compared
 from wfsim.words._failure import Finding
 from wfsim.words._reversals import learned
@@ -39,8 +40,12 @@ class WorldWords(Demands, ABC):
                 "then_effects() names no effect; if there is to be none, write then_no_effects()"
             )
 
+        wanted = plain_data({"key": key})["key"]
+
         def look(scene: Scene) -> Finding | None:
-            found = [one for one in effects_in(scene.history, scene.since) if key in {None, one.key}]
+            found = effects_in(scene.history, scene.since)
+            if key is not None:
+                found = tuple(one for one in found if one.key == wanted)
             return compared("effect", effects, found, _fits, in_order=in_order, none_other=none_other)
 
         return self._demand("then_effects", look)

@@ -153,12 +153,13 @@ def _retries(history: History, end_ns: int) -> list[Due]:
     found = []
     for op in history.where(kind="retry"):
         delay_ns = op.data.get("delay_ns")
-        again = [
+        over = [
             one
             for one in history[op.index + 1 :]
-            if one.type == "invoke" and (one.name, one.process) == (op.name, op.process)
+            if (one.type == "invoke" and (one.name, one.process) == (op.name, op.process))
+            or (one.invoke is not None and one.invoke == op.parent)  # what it was part of ended without it
         ]
-        if delay_ns is None or again:
+        if delay_ns is None or over:
             continue
         at_ns = op.time_ns + delay_ns
         found.append(Due((f"retry {op.name}", op.name), max(0, at_ns - end_ns), at_ns, op.process, op.index))
