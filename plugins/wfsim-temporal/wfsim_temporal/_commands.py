@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wfsim_temporal._child import Child
     from wfsim_temporal._execution import Execution
     from wfsim_temporal._machines import Command
+    from wfsim_temporal._nexus_operation import NexusOperation
 
 TERMINAL: Final = ("complete", "fail", "cancel", "continue_as_new")
 _CHANGE_VERSION: Final = "TemporalChangeVersion"
@@ -93,6 +94,18 @@ class Commands:
 
     def _local_activity_marker(self, attributes: dict[str, Any]) -> None:
         self._add("MARKER_RECORDED", **attributes)
+
+    # -- Nexus operations
+
+    def _schedule_nexus(self, operation: NexusOperation) -> None:
+        operation.event_id = self._add("NEXUS_OPERATION_SCHEDULED", **operation.scheduled_attributes())
+        operation.schedule()
+
+    def _cancel_nexus(self, operation: NexusOperation) -> None:
+        if operation.is_over:
+            return  # it ended while this task was under way
+        event_id = self._add("NEXUS_OPERATION_CANCEL_REQUESTED", scheduled_event_id=operation.event_id)
+        operation.request_cancel(event_id)
 
     # -- other workflows
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from wfsim_temporal._activity import Activity
     from wfsim_temporal._commands import Timer
+    from wfsim_temporal._nexus_operation import NexusOperation
     from wfsim_temporal._server import Server
     from wfsim_temporal._start import Start
 
@@ -61,6 +62,8 @@ class Execution:
         self.task = WorkflowTask(self)
         self.timers: dict[int, Timer] = {}
         self.activities: dict[int, Activity] = {}
+        self.nexus_operations: dict[int, NexusOperation] = {}
+        self.callbacks = list(start.callbacks)
         self.children = Children(self)
         self.updates = Updates(self)
         self.memo = dict(start.memo)
@@ -188,8 +191,11 @@ class Execution:
         if self.next_run is None:
             if self.start.parent is not None:
                 self.server.soon(self.start.parent.on_closed, self)
+            for callback in self.callbacks:
+                self.server.soon(self.server.call_back, callback, self)
             self.children.on_parent_closed()
         else:
+            self.next_run.callbacks = self.callbacks
             self.next_run.children.adopt(self.children)
 
     def _stop(self) -> None:
@@ -198,6 +204,8 @@ class Execution:
         self.timers.clear()
         for activity in self.activities.values():
             activity.abandon()
+        for operation in self.nexus_operations.values():
+            operation.abandon()
         if self._deadline is not None:
             self._deadline.cancel()
         self.task.drop()

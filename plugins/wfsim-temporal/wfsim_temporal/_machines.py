@@ -17,6 +17,7 @@ from wfsim_temporal._activity import Activity
 from wfsim_temporal._cron import first_backoff_ns
 from wfsim_temporal._instance import ActivationFailed
 from wfsim_temporal._local_activity import LocalActivity
+from wfsim_temporal._nexus_operation import ABANDON, TRY_CANCEL, NexusOperation
 from wfsim_temporal._proto import Job, job_of
 from wfsim_temporal.errors import NotSimulated
 
@@ -137,6 +138,28 @@ class Machines:
             self._resolved.append(activity.cancel_at_once())
         if activity.asked.cancellation_type != _ABANDON:
             activity.request_cancel()
+
+    # -- Nexus operations
+
+    def _schedule_nexus_operation(self, asked: Any) -> None:
+        execution = self._execution
+        if execution.server.nexus_endpoint(asked.endpoint) is None:
+            raise ActivationFailed(Failure(message=f'endpoint "{asked.endpoint}" not found'))
+        operation = execution.nexus_operations[asked.seq] = NexusOperation(execution, asked)
+        self.push("schedule_nexus", asked.seq, operation)
+
+    def _request_cancel_nexus_operation(self, asked: Any) -> None:
+        operation = self._execution.nexus_operations.get(asked.seq)
+        if operation is None or operation.is_resolved:
+            return
+        if self._take_back("schedule_nexus", asked.seq):
+            self._resolved.append(operation.canceled_job("Nexus Operation cancelled before scheduled"))
+            return
+        wanted = operation.asked.cancellation_type
+        if wanted != ABANDON:
+            self.push("cancel_nexus", asked.seq, operation)
+        if wanted in {ABANDON, TRY_CANCEL}:
+            self._resolved.append(operation.canceled_job("Nexus operation cancelled after starting"))
 
     # -- other workflows
 

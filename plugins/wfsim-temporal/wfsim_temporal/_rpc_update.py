@@ -10,6 +10,7 @@ from temporalio.api.workflowservice.v1 import UpdateWorkflowExecutionResponse
 
 from wfsim_temporal._rpc_error import not_found
 from wfsim_temporal._rpc_workflow import execution_of, start
+from wfsim_temporal.errors import NotSimulated
 
 if TYPE_CHECKING:
     from wfsim_temporal._server import Server
@@ -20,6 +21,8 @@ _COMPLETED: Final = 3
 
 
 async def _update(server: Server, request: Any, answer: type[Any]) -> Any:
+    if getattr(request.request, "completion_callbacks", ()):
+        raise NotSimulated("a Nexus operation that an update backs is not simulated; let a workflow back it")
     execution = execution_of(server, request.workflow_execution, must_run=True)
     update = execution.updates.admit(request.request)
     await asyncio.shield(update.accepted)

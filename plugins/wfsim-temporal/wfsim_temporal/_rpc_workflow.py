@@ -48,6 +48,8 @@ def start(server: Server, request: Any, signal: tuple[Any, ...] = ()) -> tuple[E
         return before, True  # the same request once more: its answer was lost
     reuse, conflict = request.workflow_id_reuse_policy, request.workflow_id_conflict_policy
     if not before.is_closed and conflict == USE_EXISTING:
+        if request.on_conflict_options.attach_completion_callbacks:
+            before.callbacks += wanted.callbacks
         return before, False
     replaces = not before.is_closed and (conflict == TERMINATE_EXISTING or reuse == TERMINATE_IF_RUNNING)
     if not replaces and refuses(before, reuse):

@@ -13,6 +13,7 @@ from wfsim.kernel import VirtualLoop, current, spawn
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._execution import Execution
 from wfsim_temporal._limits import HistoryLimits
+from wfsim_temporal._nexus_task import CALLBACK_TOKEN
 from wfsim_temporal._passage import Passage
 from wfsim_temporal._proto import FOREVER, job_of
 from wfsim_temporal._task_queue import TaskQueue
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from wfsim.kernel import Simulation
     from wfsim_temporal._activity import Activity
+    from wfsim_temporal._nexus_operation import NexusOperation
     from wfsim_temporal._rpc_visibility import Batch
     from wfsim_temporal._schedule import Schedule
     from wfsim_temporal._start import Start
@@ -72,9 +74,12 @@ class Server:
         self.workers: list[Worker] = []
         self.schedules: dict[str, Schedule] = {}
         self.batches: dict[str, Batch] = {}
+        self.nexus_endpoints: dict[str, Any] = {}
+        self.nexus_operations: dict[str, NexusOperation] = {}
         self.search_attribute_types: dict[str, str] = {}
         self._latest: dict[str, Execution] = {}
         self._queues: dict[str, TaskQueue] = {}
+        self._nexus_queues: dict[str, TaskQueue] = {}
         self._epoch_ns = (
             int(simulation.start.timestamp()) * NS_PER_SECOND + simulation.start.microsecond * 1000
         )
@@ -134,6 +139,26 @@ class Server:
         if found is None:
             found = self._queues[name] = TaskQueue(name, self)
         return found
+
+    # -- Nexus
+
+    def nexus_queue(self, name: str) -> TaskQueue:
+        """Give the task queue of a name for Nexus requests; it has no other tasks."""
+        found = self._nexus_queues.get(name)
+        if found is None:
+            found = self._nexus_queues[name] = TaskQueue(name, self)
+        return found
+
+    def nexus_endpoint(self, name: str) -> Any:
+        """Give the Nexus endpoint of a name; None if there is none."""
+        return next((one for one in self.nexus_endpoints.values() if one.spec.name == name), None)
+
+    def call_back(self, callback: Any, run: Execution) -> None:
+        """Tell the Nexus operation that a run backs how it ended."""
+        header = callback.nexus.header
+        operation = self.nexus_operations.get(header.get(CALLBACK_TOKEN, ""))
+        if operation is not None:
+            operation.complete_from(run, header.get("nexus-operation-token", ""))
 
     # -- executions
 

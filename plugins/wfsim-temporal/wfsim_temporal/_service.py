@@ -10,7 +10,14 @@ from temporalio.service import ConnectConfig, RPCStatusCode, ServiceClient
 from wfsim.errors import InjectedFault
 from wfsim.kernel import fault_point, sleep
 from wfsim.units import NS_PER_SECOND
-from wfsim_temporal import _rpc_activity, _rpc_schedule, _rpc_update, _rpc_visibility, _rpc_workflow
+from wfsim_temporal import (
+    _rpc_activity,
+    _rpc_nexus,
+    _rpc_schedule,
+    _rpc_update,
+    _rpc_visibility,
+    _rpc_workflow,
+)
 from wfsim_temporal._rpc_error import rpc_error
 from wfsim_temporal.errors import NotSimulated
 
@@ -26,6 +33,7 @@ CALLS: Final[dict[str, Any]] = {
     **_rpc_activity.CALLS,
     **_rpc_schedule.CALLS,
     **_rpc_visibility.CALLS,
+    **_rpc_nexus.CALLS,
 }
 """All calls that are simulated, by their names."""
 

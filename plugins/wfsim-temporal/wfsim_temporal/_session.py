@@ -13,6 +13,7 @@ from wfsim.kernel import fault_point, spawn
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._attempt import Attempt
 from wfsim_temporal._instance import ActivationFailed, CachedWorkflow, in_order
+from wfsim_temporal._nexus_worker import NexusPoller
 from wfsim_temporal._payloads import drive
 from wfsim_temporal._slots import SlotsOf
 from wfsim_temporal._workflow_task import Activation
@@ -50,7 +51,16 @@ class Session:
         self._held_back: deque[tuple[WorkflowTask, int]] = deque()
         self.slots = SlotsOf(worker.tuner, self)
 
+        self._nexus: NexusPoller | None = None
+
     # -- life
+
+    def poll(self) -> None:
+        """Begin to take tasks."""
+        self.server.queue(self.worker.task_queue).poll(self)
+        if self.worker.runs_nexus:
+            self._nexus = NexusPoller(self)
+            self.server.nexus_queue(self.worker.task_queue).poll(self._nexus)
 
     @property
     def is_alive(self) -> bool:
@@ -96,6 +106,9 @@ class Session:
         """Shut down: take no more tasks, cancel the attempts under way and wait for them."""
         self._is_stopped = True
         self.server.queue(self.worker.task_queue).leave(self)
+        if self._nexus is not None:
+            self.server.nexus_queue(self.worker.task_queue).leave(self._nexus)
+            await self._nexus.stop()
         for attempt in list(self.attempts):
             attempt.on_worker_shutdown()
         for attempt in list(self.attempts):

@@ -49,6 +49,7 @@ class Start:
     cron_schedule: str = ""
     is_eager: bool = False
     user_metadata: Any = None
+    callbacks: tuple[Any, ...] = ()
 
     def attributes(self, run_id: str, first_run_id: str) -> dict[str, Any]:
         """Give the attributes of the event that begins the run."""
@@ -77,6 +78,7 @@ class Start:
             "last_completion_result": self.last_result,
             "continued_failure": self.last_failure,
             "identity": "wfsim",
+            "completion_callbacks": self.callbacks or None,
             **({} if self.parent is None else self.parent.start_attributes()),
         }
 
@@ -106,6 +108,7 @@ def start_of(request: Any, now_ns: int) -> Start:
         is_eager=getattr(request, "request_eager_execution", False)
         and not request.HasField("workflow_start_delay"),
         user_metadata=request.user_metadata if request.HasField("user_metadata") else None,
+        callbacks=tuple(getattr(request, "completion_callbacks", ())),
     )
     return on_schedule(start, request.cron_schedule, now_ns)
 

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from wfsim_temporal._nexus_worker import NexusPoller
     from wfsim_temporal._server import Server
     from wfsim_temporal._session import Session
 
@@ -23,7 +24,7 @@ class QueuedTask(Protocol):
     def is_wanted(self) -> bool:
         """Whether it is still to be done; a task that timed out meanwhile is not."""
 
-    def hand_to(self, session: Session) -> None:
+    def hand_to(self, session: Any) -> None:
         """Begin it on a worker."""
 
 
@@ -33,19 +34,19 @@ class TaskQueue:
     def __init__(self, name: str, server: Server) -> None:
         self.name = name
         self._server = server
-        self._sessions: deque[Session] = deque()
+        self._sessions: deque[Any] = deque()
         self._backlog: deque[Any] = deque()
 
     def offer(self, task: QueuedTask) -> None:
         """Add a task: it reaches a worker a message's time later, or when one has room."""
         self._server.passage.into_queue(self.name, task.name, self._arrive, task)
 
-    def poll(self, session: Session) -> None:
+    def poll(self, session: Session | NexusPoller) -> None:
         """Add a worker's session to those that take tasks."""
         self._sessions.append(session)
         self.serve()
 
-    def leave(self, session: Session) -> None:
+    def leave(self, session: Session | NexusPoller) -> None:
         """Take a session away."""
         if session in self._sessions:
             self._sessions.remove(session)
@@ -64,7 +65,7 @@ class TaskQueue:
         else:
             task.hand_to(session)
 
-    def _taker(self, *, is_workflow_task: bool) -> Session | None:
+    def _taker(self, *, is_workflow_task: bool) -> Any:
         for _ in range(len(self._sessions)):
             session = self._sessions[0]
             if not session.is_alive:
@@ -75,7 +76,7 @@ class TaskQueue:
                 return session
         return None
 
-    def eager_taker(self) -> Session | None:
+    def eager_taker(self) -> Any:
         """Give a session that can take a workflow task at once, without having polled for it."""
         for session in self._sessions:
             if session.is_alive and session.worker.runs_workflows and session.slots.workflow.has_eager:

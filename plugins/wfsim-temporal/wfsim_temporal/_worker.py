@@ -16,6 +16,7 @@ from wfsim.kernel import start_process
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._capture import Captured, capture
 from wfsim_temporal._codec import Codec
+from wfsim_temporal._nexus_worker import sdk_worker
 from wfsim_temporal._service import SimulatedServiceClient
 from wfsim_temporal._session import Session
 from wfsim_temporal._slots import tuner_of
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 _SIGNATURE: Final = inspect.signature(temporalio.worker.Worker.__init__)
 _REFUSED: Final = {
-    "nexus_service_handlers": "Nexus operations are",
     "use_worker_versioning": "worker versioning is",
     "deployment_config": "worker deployments are",
 }
@@ -63,6 +63,8 @@ class Worker(temporalio.worker.Worker):
         self.longest_throttle_ns = _ns(config["max_heartbeat_throttle_interval"])
         self.interceptors = _interceptors(client, config)
         self._activities = _activities(config)
+        if self.runs_nexus:
+            sdk_worker(self)  # handlers that are none are told here and now
         self.captured = self._capture()
         self.runner = self._runner()
         number = sum(one.task_queue == self.task_queue for one in self.server.workers) + 1
@@ -100,6 +102,17 @@ class Worker(temporalio.worker.Worker):
     def runs_activities(self) -> bool:
         """Whether it takes activity tasks."""
         return bool(self._activities) and not self._settings["no_remote_activities"]
+
+    @property
+    def runs_nexus(self) -> bool:
+        """Whether it takes Nexus requests."""
+        return bool(self._settings["nexus_service_handlers"])
+
+    @property
+    def nexus_slots(self) -> int | None:
+        """How many Nexus requests it handles at once, if it was told."""
+        told: int | None = self._settings.get("max_concurrent_nexus_tasks")
+        return told
 
     @property
     def activity_names(self) -> list[str]:
@@ -176,7 +189,11 @@ class Worker(temporalio.worker.Worker):
         """One life, in the worker's process; a restart calls it again."""
         self._stop = self.server.future()
         self.session = Session(self)
-        self.server.queue(self.task_queue).poll(self.session)
+        try:
+            self.session.poll()
+        except Exception as error:
+            self._over.set_exception(error)  # nobody but who runs the worker hears of it
+            raise
         if not self._begun.done():
             self._begun.set_result(None)
         await self._stop
@@ -244,7 +261,7 @@ def _check(config: Mapping[str, Any]) -> None:
     for name, what in _REFUSED.items():
         if config.get(name):
             raise NotSimulated(f"{what} not simulated; leave out {name}")
-    if not (config["workflows"] or config["activities"]):
+    if not (config["workflows"] or config["activities"] or config["nexus_service_handlers"]):
         raise ValueError("At least one activity, Nexus service, or workflow must be specified")
 
 
