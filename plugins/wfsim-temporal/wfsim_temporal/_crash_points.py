@@ -1,4 +1,4 @@
-"""Where a worker can crash: each workflow task and each attempt of an activity that a run had."""
+"""Where a worker can crash: each workflow task, attempt of an activity and Nexus request that a run had."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from wfsim.units import Duration
     from wfsim_temporal._simulate import TemporalRun
 
+_CALLS = ("activity", "local_activity", "nexus")
 _STARTED = "WORKFLOW_TASK_STARTED"
 
 
 @dataclass(frozen=True, slots=True)
 class CrashPoint:
-    """One place: the n-th workflow task of a type of workflow, or the n-th attempt of an activity.
+    """One place: the n-th workflow task of a type of workflow, attempt of an activity or try of a Nexus operation.
 
     ``point`` is "call" (before anything is done) or "reply" (after the effect, before the server hears of it).
     """
@@ -42,6 +43,6 @@ def crash_points(run: TemporalRun) -> list[CrashPoint]:
     places = [
         ("workflow_task", name, number) for name, most in tasks.items() for number in range(1, most + 1)
     ]
-    calls = [op for op in run.history if op.type == "invoke" and op.kind in {"activity", "local_activity"}]
+    calls = [op for op in run.history if op.type == "invoke" and op.kind in _CALLS]
     places += [(op.kind, op.name, op.attempt) for op in calls]
     return [CrashPoint(*place, point) for place in dict.fromkeys(places) for point in ("call", "reply")]

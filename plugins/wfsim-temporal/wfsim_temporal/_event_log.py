@@ -9,6 +9,15 @@ from temporalio.client import WorkflowHistory
 
 from wfsim_temporal._proto import ATTRIBUTES, EVENT
 
+_MAY_IGNORE = frozenset(
+    EVENT[kind]
+    for kind in (
+        "NEXUS_OPERATION_CANCEL_REQUEST_COMPLETED",
+        "NEXUS_OPERATION_CANCEL_REQUEST_FAILED",
+        "WORKFLOW_EXECUTION_OPTIONS_UPDATED",
+    )
+)
+"""What the server marks as nothing that a worker has to know."""
 _BYTES_PER_EVENT = 200  # of an event without its payloads; the server counts what it stores
 
 
@@ -28,7 +37,7 @@ class EventLog:
         return len(self._kinds)
 
     def add(self, kind: str, time_ns: int, attributes: dict[str, Any]) -> int:
-        """Append an event of a kind ("TIMER_FIRED") and give its id."""
+        """Append an event of a kind ("TIMER_FIRED") and give its id. ``links`` among the attributes are the event's."""
         self._kinds.append(EVENT[kind])
         self._times_ns.append(time_ns)
         self._attributes.append(attributes)
@@ -45,7 +54,12 @@ class EventLog:
         place = number - 1 if number > 0 else len(self) + number
         kind = self._kinds[place]
         known = {name: value for name, value in self._attributes[place].items() if value is not None}
+        links = known.pop("links", None)
         made: dict[str, Any] = {"event_id": place + 1, "event_type": kind, ATTRIBUTES[kind]: known}
+        if links:
+            made["links"] = links
+        if kind in _MAY_IGNORE:
+            made["worker_may_ignore"] = True
         event = HistoryEvent(**made)
         event.event_time.FromNanoseconds(self._times_ns[place])
         return event

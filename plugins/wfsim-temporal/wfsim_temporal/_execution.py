@@ -12,6 +12,7 @@ from wfsim_temporal._continuation import after_failure
 from wfsim_temporal._event_log import EventLog
 from wfsim_temporal._journal import Journal
 from wfsim_temporal._limits import LimitCheck
+from wfsim_temporal._links import link_to_event
 from wfsim_temporal._proto import FOREVER, Job, job_of
 from wfsim_temporal._retry import START_TO_CLOSE, TIMEOUT, timeout_failure
 from wfsim_temporal._seed import seed_of
@@ -20,7 +21,7 @@ from wfsim_temporal._workflow_task import WorkflowTask
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from temporalio.client import WorkflowHistory
 
@@ -64,6 +65,7 @@ class Execution:
         self.activities: dict[int, Activity] = {}
         self.nexus_operations: dict[int, NexusOperation] = {}
         self.callbacks = list(start.callbacks)
+        self._attached: list[str] = []
         self.children = Children(self)
         self.updates = Updates(self)
         self.memo = dict(start.memo)
@@ -91,6 +93,11 @@ class Execution:
     def indexed(self) -> SearchAttributes:
         """Give the search attributes as a message."""
         return SearchAttributes(indexed_fields=self.search_attributes)
+
+    def first_event_link(self) -> Any:
+        """Give a link to the event that began the run."""
+        named = (self.server.namespace, self.start.workflow_id, self.run_id)
+        return link_to_event(*named, 1, "WORKFLOW_EXECUTION_STARTED")
 
     def workflow_history(self) -> WorkflowHistory:
         """Give the event history, for Temporal's own tools."""
@@ -173,7 +180,25 @@ class Execution:
             if _SIGNALS_NAME_THEIR_EVENT and made.HasField("signal_workflow"):
                 made.signal_workflow.originating_event_id = event_id
             self.task.pending.append(made)
-        self.task.schedule()
+        if kind != "WORKFLOW_EXECUTION_OPTIONS_UPDATED":  # it wakes nobody
+            self.task.schedule()
+
+    def attach(self, request_id: str, callbacks: Sequence[Any], links: list[Any]) -> None:
+        """Let one more request count on this run: it is told of the end. The same request once more is no news."""
+        if request_id in self._attached:
+            return
+        self._attached.append(request_id)
+        self.callbacks += callbacks
+        told = {
+            "attached_request_id": request_id,
+            "attached_completion_callbacks": list(callbacks) or None,
+            "links": links,
+        }
+        self.receive("WORKFLOW_EXECUTION_OPTIONS_UPDATED", told, None)
+
+    def has_attached(self, request_id: str) -> bool:
+        """Whether a request counts on this run without having started it."""
+        return request_id in self._attached
 
     # -- the end
 
@@ -192,7 +217,7 @@ class Execution:
             if self.start.parent is not None:
                 self.server.soon(self.start.parent.on_closed, self)
             for callback in self.callbacks:
-                self.server.soon(self.server.call_back, callback, self)
+                self.server.call_back_soon(callback, self)
             self.children.on_parent_closed()
         else:
             self.next_run.callbacks = self.callbacks

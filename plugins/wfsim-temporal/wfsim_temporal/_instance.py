@@ -49,6 +49,10 @@ class ActivationFailed(Exception):
     """The workflow's code raised what fails the workflow task. ``args[0]`` is the failure."""
 
 
+class CommandRefused(Exception):
+    """The server refuses what a workflow asks for. ``args`` are a WorkflowTaskFailedCause and a message."""
+
+
 def in_order(jobs: list[Job]) -> list[Job]:
     """Sort the jobs of an activation as Core does: patches, then signals and updates, then the rest."""
     return sorted(jobs, key=_place) if len(jobs) > 1 else list(jobs)

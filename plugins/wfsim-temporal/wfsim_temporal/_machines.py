@@ -15,9 +15,9 @@ from temporalio.service import RPCError
 
 from wfsim_temporal._activity import Activity
 from wfsim_temporal._cron import first_backoff_ns
-from wfsim_temporal._instance import ActivationFailed
+from wfsim_temporal._instance import ActivationFailed, CommandRefused
 from wfsim_temporal._local_activity import LocalActivity
-from wfsim_temporal._nexus_operation import ABANDON, TRY_CANCEL, NexusOperation
+from wfsim_temporal._nexus_operation import ABANDON, MOST_OPEN, TRY_CANCEL, NexusOperation
 from wfsim_temporal._proto import Job, job_of
 from wfsim_temporal.errors import NotSimulated
 
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 # ActivityCancellationType; to try and not to wait is 0
 _WAIT_CANCELLATION_COMPLETED: Final = 1
 _ABANDON: Final = 2
+
+# WorkflowTaskFailedCause
+_BAD_SCHEDULE_NEXUS_OPERATION: Final = 32
+_TOO_MANY_NEXUS_OPERATIONS: Final = 33
 
 _METADATA: Final[dict[str, Any]] = {"sdk_name": "temporal-python", "sdk_version": "wfsim"}
 _FIRST_METADATA: Final = {**_METADATA, "core_used_flags": [1, 2, 3]}
@@ -144,7 +148,16 @@ class Machines:
     def _schedule_nexus_operation(self, asked: Any) -> None:
         execution = self._execution
         if execution.server.nexus_endpoint(asked.endpoint) is None:
-            raise ActivationFailed(Failure(message=f'endpoint "{asked.endpoint}" not found'))
+            message = f'BadScheduleNexusOperationAttributes: endpoint "{asked.endpoint}" not found'
+            raise CommandRefused(_BAD_SCHEDULE_NEXUS_OPERATION, message)
+        open_ones = [one for one in execution.nexus_operations.values() if one.event_id and not one.is_over]
+        new_ones = [one for one in self.commands if one.kind == "schedule_nexus" and one.is_live]
+        if len(open_ones) + len(new_ones) >= MOST_OPEN:
+            message = (
+                "PendingNexusOperationsLimitExceeded: workflow has reached the pending nexus operation limit of "
+                f"{MOST_OPEN} for this namespace"
+            )
+            raise CommandRefused(_TOO_MANY_NEXUS_OPERATIONS, message)
         operation = execution.nexus_operations[asked.seq] = NexusOperation(execution, asked)
         self.push("schedule_nexus", asked.seq, operation)
 

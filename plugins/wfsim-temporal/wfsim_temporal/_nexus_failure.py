@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf import json_format
 from temporalio.api.failure.v1 import Failure
 
-from wfsim_temporal._retry import START_TO_CLOSE
+from wfsim_temporal._retry import TIMEOUT_NAMES
 
 if TYPE_CHECKING:
     from wfsim_temporal._execution import Execution
@@ -38,6 +38,23 @@ def timeout_cause(kind: int) -> Failure:
     return failure
 
 
+def no_time_left(kind: int) -> Failure:
+    """Give why no other request to cancel an operation is made: a timeout of this kind is too near."""
+    failure = Failure(
+        message=f"not enough time to execute another request before {TIMEOUT_NAMES[kind]} timeout"
+    )
+    failure.application_failure_info.type = "CallError"
+    failure.application_failure_info.non_retryable = True
+    return failure
+
+
+def no_endpoint() -> Failure:
+    """Give why an operation comes to nothing whose endpoint was deleted."""
+    failure = Failure(message="endpoint not registered")
+    failure.nexus_handler_failure_info.type = "NOT_FOUND"
+    return failure
+
+
 def refusal(completion: Any) -> Failure:
     """Give why a handler did not answer: a failure with the kind of handler error."""
     if completion.HasField("failure"):
@@ -58,6 +75,13 @@ def _inner(told: Any) -> Failure | None:
         return None
     failure: Failure = json_format.Parse(told.details, Failure())
     failure.message = failure.message or told.message
+    return failure
+
+
+def cancel_refusal(refused: Failure) -> Failure:
+    """Give why a request to cancel was refused, as the server notes it: the handler's error within another."""
+    failure = Failure(cause=refused)
+    failure.nexus_handler_failure_info.CopyFrom(refused.nexus_handler_failure_info)
     return failure
 
 
@@ -97,5 +121,5 @@ def outcome_of_run(run: Execution) -> Failure:
         failure.terminated_failure_info.SetInParent()
     else:
         failure = Failure(message="operation exceeded internal timeout")
-        failure.timeout_failure_info.timeout_type = START_TO_CLOSE  # type: ignore[assignment]
+        failure.timeout_failure_info.SetInParent()
     return failure

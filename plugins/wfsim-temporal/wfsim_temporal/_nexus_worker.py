@@ -13,6 +13,7 @@ from temporalio.worker._nexus import _NexusWorker
 
 from wfsim.errors import ReplyLost
 from wfsim.kernel import perform
+from wfsim_temporal._nexus_task import cancellation_of
 
 if TYPE_CHECKING:
     from wfsim_temporal._nexus_task import NexusTask
@@ -36,6 +37,7 @@ class NexusPoller:
         self._session = session
         self._tasks: asyncio.Queue[Any] = asyncio.Queue()
         self._answers: dict[bytes, asyncio.Future[Any]] = {}
+        self._begun: set[bytes] = set()
         self._worker = sdk_worker(session.worker, self)
         self._running = session.spawn(self._worker.run(*_NO_LIMITS))
 
@@ -54,6 +56,11 @@ class NexusPoller:
         """Do a task."""
         self._answers[task.token] = self._session.server.future()
         self._session.spawn(self._do(task))
+
+    def cancel(self, task: NexusTask) -> None:
+        """Tell the handler that nobody waits for it any more."""
+        if task.token in self._begun:
+            self._tasks.put_nowait(cancellation_of(task.token))
 
     async def _do(self, task: NexusTask) -> None:
         asked, execution = task.operation.asked, task.operation.execution
@@ -78,12 +85,14 @@ class NexusPoller:
             completion.failure.nexus_handler_failure_info.type = "INTERNAL"
         finally:
             self._answers.pop(task.token, None)
+            self._begun.discard(task.token)
             self._session.server.after(
                 0, self._session.server.nexus_queue(self._session.worker.task_queue).serve
             )
         self._session.server.soon(task.answer, completion)
 
     async def _ask(self, task: NexusTask) -> Any:
+        self._begun.add(task.token)
         self._tasks.put_nowait(task.message())
         completion = await self._answers[task.token]
         if not completion.HasField("completed"):
@@ -119,7 +128,7 @@ def sdk_worker(worker: Worker, poller: NexusPoller | None = None) -> Any:
     known: dict[str, Any] = {
         "bridge_worker": lambda: poller,
         "client": worker.client,
-        "namespace": worker.server.namespace,
+        "namespace": worker.client.namespace,
         "task_queue": worker.task_queue,
         "service_handlers": list(config["nexus_service_handlers"]),
         "data_converter": worker.data_converter,

@@ -9,7 +9,7 @@ from temporalio.api.update.v1 import UpdateRef
 from temporalio.api.workflowservice.v1 import UpdateWorkflowExecutionResponse
 
 from wfsim_temporal._rpc_error import not_found
-from wfsim_temporal._rpc_workflow import execution_of, start
+from wfsim_temporal._rpc_workflow import add_link, execution_of, start
 from wfsim_temporal.errors import NotSimulated
 
 if TYPE_CHECKING:
@@ -30,9 +30,12 @@ async def _update(server: Server, request: Any, answer: type[Any]) -> Any:
         await asyncio.shield(update.outcome)
     named = {"workflow_id": execution.start.workflow_id, "run_id": execution.run_id}
     reference = UpdateRef(workflow_execution=named, update_id=update.id)  # type: ignore[arg-type]
+    told = answer(update_ref=reference, stage=_ACCEPTED)
     if update.outcome.done():
-        return answer(update_ref=reference, outcome=update.outcome.result(), stage=_COMPLETED)
-    return answer(update_ref=reference, stage=_ACCEPTED)
+        told = answer(update_ref=reference, outcome=update.outcome.result(), stage=_COMPLETED)
+    if update.is_accepted:
+        add_link(told, execution, "", "WORKFLOW_EXECUTION_UPDATE_ACCEPTED")
+    return told
 
 
 async def _poll(server: Server, request: Any, answer: type[Any]) -> Any:

@@ -13,9 +13,10 @@ from temporalio.service import RPCStatusCode
 
 from wfsim_temporal._id_policy import TERMINATE_EXISTING, TERMINATE_IF_RUNNING, USE_EXISTING, refuses
 from wfsim_temporal._instance import ActivationFailed
+from wfsim_temporal._links import link_to_request
 from wfsim_temporal._proto import STATUS, duration
 from wfsim_temporal._rpc_error import not_found, rpc_error
-from wfsim_temporal._start import start_of
+from wfsim_temporal._start import own_links, start_of
 
 if TYPE_CHECKING:
     from wfsim_temporal._execution import Execution
@@ -48,15 +49,15 @@ def start(server: Server, request: Any, signal: tuple[Any, ...] = ()) -> tuple[E
         return before, True  # the same request once more: its answer was lost
     reuse, conflict = request.workflow_id_reuse_policy, request.workflow_id_conflict_policy
     if not before.is_closed and conflict == USE_EXISTING:
-        if request.on_conflict_options.attach_completion_callbacks:
-            before.callbacks += wanted.callbacks
+        if request.HasField("on_conflict_options"):
+            before.attach(request.request_id, wanted.callbacks, own_links(request))
         return before, False
     replaces = not before.is_closed and (conflict == TERMINATE_EXISTING or reuse == TERMINATE_IF_RUNNING)
     if not replaces and refuses(before, reuse):
         told = details.WorkflowExecutionAlreadyStartedFailure(
             run_id=before.run_id, start_request_id=before.start.request_id
         )
-        message = "Workflow execution is already running. WorkflowId: " + request.workflow_id
+        message = f"Workflow execution is already running. WorkflowId: {request.workflow_id}, RunId: {before.run_id}."
         raise rpc_error(RPCStatusCode.ALREADY_EXISTS, message, told)
     if replaces:
         server.terminate(before, "TerminateIfRunning WorkflowIdReusePolicy Policy")
@@ -66,8 +67,20 @@ def start(server: Server, request: Any, signal: tuple[Any, ...] = ()) -> tuple[E
 async def _start(server: Server, request: Any, answer: type[Any]) -> Any:
     execution, is_new = start(server, request)
     told = answer(run_id=execution.run_id, started=is_new)
+    if execution.has_attached(request.request_id):
+        add_link(told, execution, request.request_id, "WORKFLOW_EXECUTION_OPTIONS_UPDATED")
+    else:
+        told.link.CopyFrom(execution.first_event_link())
     if is_new and execution.start.is_eager:
         told.eager_workflow_task.task_token = execution.run_id.encode()
+    return told
+
+
+def add_link(told: Any, execution: Execution, request_id: str, kind: str) -> Any:
+    """Link an answer to the event of a kind that the request brings about; older releases of the SDK know no such."""
+    if "link" in told.DESCRIPTOR.fields_by_name:
+        named = (execution.server.namespace, execution.start.workflow_id, execution.run_id)
+        told.link.CopyFrom(link_to_request(*named, request_id, kind))
     return told
 
 
@@ -88,10 +101,17 @@ async def _signal(server: Server, request: Any, answer: type[Any]) -> Any:
     execution = execution_of(server, request.workflow_execution, must_run=True)
     headers = dict(request.header.fields)
     for _ in range(await server.passage.copies_of_signal(execution.start.workflow_type, request.signal_name)):
-        server.signal(execution, request.signal_name, request.input.payloads, headers, request.identity)
+        server.signal(
+            execution,
+            request.signal_name,
+            request.input.payloads,
+            headers,
+            request.identity,
+            list(request.links),
+        )
     if execution.limits.reason:
         raise rpc_error(RPCStatusCode.INVALID_ARGUMENT, execution.limits.reason)
-    return answer()
+    return add_link(answer(), execution, request.request_id, "WORKFLOW_EXECUTION_SIGNALED")
 
 
 async def _request_cancel(server: Server, request: Any, answer: type[Any]) -> Any:
@@ -155,6 +175,9 @@ async def _describe(server: Server, request: Any, answer: type[Any]) -> Any:
                 state=2 if activity.is_started else 1,
                 last_failure=activity.last_failure,
             )
+    for operation in execution.nexus_operations.values():
+        if operation.event_id and not operation.is_over:
+            told.pending_nexus_operations.add(**operation.pending_info())
     return told
 
 

@@ -20,7 +20,7 @@ from wfsim_temporal._task_queue import TaskQueue
 from wfsim_temporal.errors import NotSimulated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from wfsim.kernel import Simulation
     from wfsim_temporal._activity import Activity
@@ -153,8 +153,11 @@ class Server:
         """Give the Nexus endpoint of a name; None if there is none."""
         return next((one for one in self.nexus_endpoints.values() if one.spec.name == name), None)
 
-    def call_back(self, callback: Any, run: Execution) -> None:
-        """Tell the Nexus operation that a run backs how it ended."""
+    def call_back_soon(self, callback: Any, run: Execution) -> None:
+        """Tell the Nexus operation that a run backs how it ended; that goes by way of the caller's endpoint."""
+        self.after(2 * self.settings.latency_ns, self._call_back, callback, run)
+
+    def _call_back(self, callback: Any, run: Execution) -> None:
         header = callback.nexus.header
         operation = self.nexus_operations.get(header.get(CALLBACK_TOKEN, ""))
         if operation is not None:
@@ -179,7 +182,13 @@ class Server:
         return execution
 
     def signal(
-        self, execution: Execution, name: str, payloads: Iterable[Any], headers: Any, identity: str = ""
+        self,
+        execution: Execution,
+        name: str,
+        payloads: Iterable[Any],
+        headers: Any,
+        identity: str = "",
+        links: Sequence[Any] = (),
     ) -> None:
         """Deliver a signal to a run."""
         payloads = list(payloads)
@@ -199,6 +208,7 @@ class Server:
                 "input": {"payloads": payloads},
                 "identity": identity,
                 "header": {"fields": headers},
+                "links": links,
             },
             job,
         )

@@ -12,7 +12,7 @@ from wfsim.errors import ReplyLost
 from wfsim.kernel import fault_point, spawn
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._attempt import Attempt
-from wfsim_temporal._instance import ActivationFailed, CachedWorkflow, in_order
+from wfsim_temporal._instance import ActivationFailed, CachedWorkflow, CommandRefused, in_order
 from wfsim_temporal._nexus_worker import NexusPoller
 from wfsim_temporal._payloads import drive
 from wfsim_temporal._slots import SlotsOf
@@ -230,6 +230,9 @@ class Session:
                 return await self._take_steps(cached, task, token, jobs)
         except ActivationFailed as error:
             self.server.soon(task.fail, token, error.args[0])
+            return False
+        except CommandRefused as error:
+            self.server.soon(task.refuse, token, *error.args)
             return False
         except NonDeterministicWorkflow as error:
             self.server.soon(task.fail, token, Failure(message=str(error)), error)

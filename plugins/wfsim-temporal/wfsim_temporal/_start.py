@@ -50,6 +50,7 @@ class Start:
     is_eager: bool = False
     user_metadata: Any = None
     callbacks: tuple[Any, ...] = ()
+    links: tuple[Any, ...] = ()
 
     def attributes(self, run_id: str, first_run_id: str) -> dict[str, Any]:
         """Give the attributes of the event that begins the run."""
@@ -79,6 +80,7 @@ class Start:
             "continued_failure": self.last_failure,
             "identity": "wfsim",
             "completion_callbacks": self.callbacks or None,
+            "links": self.links,
             **({} if self.parent is None else self.parent.start_attributes()),
         }
 
@@ -108,9 +110,17 @@ def start_of(request: Any, now_ns: int) -> Start:
         is_eager=getattr(request, "request_eager_execution", False)
         and not request.HasField("workflow_start_delay"),
         user_metadata=request.user_metadata if request.HasField("user_metadata") else None,
-        callbacks=tuple(getattr(request, "completion_callbacks", ())),
+        callbacks=tuple(request.completion_callbacks) if hasattr(request, "completion_callbacks") else (),
+        links=tuple(own_links(request)),
     )
     return on_schedule(start, request.cron_schedule, now_ns)
+
+
+def own_links(request: Any) -> list[Any]:
+    """Give the links of a request but for those that its callbacks have too."""
+    callbacks = getattr(request, "completion_callbacks", ())
+    known = [link for callback in callbacks for link in callback.links]
+    return [link for link in request.links if link not in known]
 
 
 def on_schedule(start: Start, cron_schedule: str, now_ns: int) -> Start:

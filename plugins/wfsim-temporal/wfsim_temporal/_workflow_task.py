@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from temporalio.api.failure.v1 import Failure
+
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._commands import TERMINAL, Commands, events_of
 from wfsim_temporal._machines import Machines
@@ -15,16 +17,14 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
-    from temporalio.api.failure.v1 import Failure
-
     from wfsim_temporal._execution import Execution
     from wfsim_temporal._session import Session
 
 # temporal.api.enums.v1.WorkflowTaskFailedCause
 _UNHANDLED_COMMAND: Final = 1
 _FORCE_CLOSE: Final = 17
-_WORKER_UNHANDLED_FAILURE: Final = 24
-_NON_DETERMINISM: Final = 25
+_WORKER_UNHANDLED_FAILURE: Final = 14
+_NON_DETERMINISM: Final = 24
 
 _STICKY_TIMEOUT_NS: Final = 10 * NS_PER_SECOND
 _BACKOFF_FROM_ATTEMPT: Final = 3
@@ -258,7 +258,13 @@ class WorkflowTask:
 
     # -- completion
 
-    def fail(self, token: int, failure: Failure, error: Exception | None = None) -> None:
+    def refuse(self, token: int, cause: int, message: str) -> None:
+        """Refuse the commands of a task. ``cause`` is one of WorkflowTaskFailedCause."""
+        failure = Failure(message=message)
+        failure.server_failure_info.SetInParent()
+        self.fail(token, failure, cause=cause)
+
+    def fail(self, token: int, failure: Failure, error: Exception | None = None, cause: int = 0) -> None:
         """Take a worker's word that it could not do the task; ``error`` if there is no use in trying again."""
         if not self.is_current(token):
             return
@@ -266,10 +272,8 @@ class WorkflowTask:
         self._end_timeout()
         self.drop()
         execution.journal.fact("workflow_task", "failed", self.count, message=failure.message)
-        self._write_end(
-            "WORKFLOW_TASK_FAILED",
-            self._failed(_WORKER_UNHANDLED_FAILURE if error is None else _NON_DETERMINISM, failure),
-        )
+        cause = cause or (_WORKER_UNHANDLED_FAILURE if error is None else _NON_DETERMINISM)
+        self._write_end("WORKFLOW_TASK_FAILED", self._failed(cause, failure))
         if error is None and self._attempt >= settings.task_attempts:
             start = execution.start
             error = WorkflowTaskStuck(start.workflow_id, start.workflow_type, self._attempt, failure.message)
