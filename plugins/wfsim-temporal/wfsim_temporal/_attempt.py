@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from temporalio.converter import DataConverter
 
-    from wfsim_temporal._activity import Activity
+    from wfsim_temporal._any_activity import AnyActivity
     from wfsim_temporal._session import Session
     from wfsim_temporal._worker import Worker
 
@@ -34,7 +34,7 @@ _HEARTBEAT_SHARE: Final = 0.8
 class Attempt:
     """One attempt. ``ended`` is a future that is done when its code has come to an end."""
 
-    def __init__(self, session: Session, activity: Activity) -> None:
+    def __init__(self, session: Session, activity: AnyActivity) -> None:
         self.session = session
         self.activity = activity
         self.number = activity.attempt
@@ -58,7 +58,7 @@ class Attempt:
     def _info(self) -> dict[str, Any]:
         """Give what ``activity.info()`` says."""
         activity, namespace = self.activity, self.session.server.namespace
-        execution, asked, limits = activity.execution, activity.asked, activity.limits
+        asked, limits = activity.asked, activity.limits
         scheduled, queued, started = map(date, self._dates_ns)
         return {
             "activity_id": asked.activity_id,
@@ -75,27 +75,24 @@ class Attempt:
             "task_queue": activity.task_queue,
             "task_token": self.token,
             "namespace": namespace,
-            "workflow_id": execution.start.workflow_id,
-            "workflow_namespace": namespace,
-            "workflow_run_id": execution.run_id,
-            "workflow_type": execution.start.workflow_type,
+            **activity.owner,
         }
 
     # -- running
 
     async def run(self) -> None:
         """Run the user's code and tell the server what came of it."""
-        execution = self.activity.execution
+        activity = self.activity
         try:
             value = await perform(
                 "activity",
-                execution.start.workflow_type,
-                self.activity.name,
+                activity.design,
+                activity.name,
                 _body,
                 self,
                 attempt=self.number,
-                cause=execution.journal.index,
-                data={"workflow_id": execution.start.workflow_id},
+                cause=activity.journal.index,
+                data=activity.facts,
             )
         except ReplyLost:
             self._end()  # the worker's answer does not arrive: the server waits until a timeout
@@ -226,7 +223,7 @@ class Attempt:
         return min(int(limit_ns * _HEARTBEAT_SHARE), worker.longest_throttle_ns)
 
     async def _send_under_faults(self, payloads: Payloads) -> None:
-        design, name = self.activity.execution.start.workflow_type, f"{self.activity.name}.heartbeat"
+        design, name = self.activity.design, f"{self.activity.name}.heartbeat"
         try:
             await fault_point("call", kind="heartbeat", design=design, name=name, attempt=self.number)
         except Exception:  # noqa: BLE001 - a heartbeat that fails is lost, whatever the error
@@ -258,7 +255,7 @@ async def _body(attempt: Attempt) -> Any:
     attempt.has_begun = True
     definition = worker.activity(activity.name)
     if definition is None:
-        raise not_registered(worker, activity.name, activity.execution.start.workflow_id)
+        raise not_registered(worker, activity.name, activity.owner["workflow_id"] or "")
     if activity.heartbeat_details is not None:
         await attempt.decode_heartbeat(activity.heartbeat_details.payloads)
     return await call_activity(worker, attempt.converter, definition, activity.asked, attempt.environment)
@@ -283,7 +280,7 @@ def converter_for(worker: Worker, tell: Callable[[], Mapping[str, Any]]) -> Data
     return worker.codec.of_activity(
         namespace=info["namespace"],
         activity_task_queue=worker.task_queue,
-        **{name: info[name] for name in names},
+        **{name: "" if info[name] is None else info[name] for name in names},
     )
 
 

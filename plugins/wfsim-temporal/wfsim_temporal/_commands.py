@@ -90,7 +90,7 @@ class Commands:
         if activity.is_over:
             return  # it ended while this task was under way
         self._add("ACTIVITY_TASK_CANCEL_REQUESTED", scheduled_event_id=activity.event_id)
-        activity.request_cancel()
+        activity.cancel_if_not_started()
 
     def _local_activity_marker(self, attributes: dict[str, Any]) -> None:
         self._add("MARKER_RECORDED", **attributes)

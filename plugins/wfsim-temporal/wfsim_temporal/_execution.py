@@ -58,7 +58,7 @@ class Execution:
         self.deadline_ns = server.deadline_ns(start.execution_timeout_ns) if is_first else start.deadline_ns
         self.closed_ns = self.first_task_ns = 0
         self.log = EventLog()
-        self.journal = Journal(server.simulation, self)
+        self.journal = Journal.of_workflow(self)
         self.limits = LimitCheck(self, server.limits)
         self.task = WorkflowTask(self)
         self.timers: dict[int, Timer] = {}

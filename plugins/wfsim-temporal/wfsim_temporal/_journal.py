@@ -1,7 +1,8 @@
 """What the simulation's history is told of executions. Checkers and reports read it like any design's.
 
-A run of a workflow is an operation of kind "workflow"; each attempt of an activity one of kind "activity",
-performed by the worker's process. Signals, timers, timeouts and the like are facts.
+A run of a workflow is an operation of kind "workflow", an activity without one of kind "standalone_activity"; each
+attempt of an activity is one of kind "activity", performed by the worker's process. Signals, timers, timeouts and the
+like are facts.
 """
 
 from __future__ import annotations
@@ -16,25 +17,34 @@ _ENDINGS = {"completed": "ok", "continued_as_new": "ok"}
 
 
 class Journal:
-    """Writes of one execution. ``index`` is that of the operation that stands for the run."""
+    """Writes of one execution. ``index`` is that of the operation that stands for it."""
 
-    __slots__ = ("_execution", "_recorder", "index")
+    __slots__ = ("_design", "_process", "_recorder", "index")
 
-    def __init__(self, simulation: Simulation, execution: Execution) -> None:
+    def __init__(
+        self,
+        simulation: Simulation,
+        kind: str,
+        design: str,
+        process: str,
+        data: dict[str, Any],
+        attempt: int = 1,
+        parent: int | None = None,
+    ) -> None:
         self._recorder = simulation.recorder
-        self._execution = execution
+        self._design = design
+        self._process = process
+        self.index: int = self._recorder.invoke(kind, design, design, process, attempt, None, parent, data)
+
+    @classmethod
+    def of_workflow(cls, execution: Execution) -> Journal:
+        """Begin that of a run."""
         start = execution.start
         data = {"workflow_id": start.workflow_id, "run_id": execution.run_id}
         parent = None if start.parent is None else start.parent.owner.journal.index
-        self.index: int = self._recorder.invoke(
-            "workflow",
-            start.workflow_type,
-            start.workflow_type,
-            start.workflow_id,
-            start.attempt,
-            None,
-            parent,
-            data,
+        simulation = execution.server.simulation
+        return cls(
+            simulation, "workflow", start.workflow_type, start.workflow_id, data, start.attempt, parent
         )
 
     def close(self, status: str, failure: Any = None) -> None:
@@ -55,7 +65,7 @@ class Journal:
 
     def fact(self, kind: str, name: str, attempt: int = 0, **data: Any) -> int:
         """Record something that happened to the run."""
-        start = self._execution.start
+        index = self.index
         return self._recorder.event(
-            kind, start.workflow_type, name, start.workflow_id, attempt, self.index, self.index, data or None
+            kind, self._design, name, self._process, attempt, index, index, data or None
         )

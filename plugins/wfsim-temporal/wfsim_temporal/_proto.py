@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.enums.v1 import EventType, WorkflowExecutionStatus
 from temporalio.bridge.proto import activity_result, workflow_activation
 
@@ -78,6 +79,11 @@ def date(ns: int) -> datetime:
     return datetime.fromtimestamp(ns // NS_PER_SECOND, UTC) + timedelta(
         microseconds=ns % NS_PER_SECOND // 1000
     )
+
+
+def timestamp(ns: int) -> Timestamp | None:
+    """Give nanoseconds since 1970 as a Timestamp; 0 stands for an instant that there is not."""
+    return Timestamp(seconds=ns // NS_PER_SECOND, nanos=ns % NS_PER_SECOND) if ns else None
 
 
 def field_or_none(message: Any, field: str) -> Any:

@@ -8,7 +8,7 @@ from temporalio.api.common.v1 import RetryPolicy
 from temporalio.api.failure.v1 import Failure
 
 from wfsim.units import NS_PER_SECOND
-from wfsim_temporal._proto import to_ns
+from wfsim_temporal._proto import duration, to_ns
 
 # temporal.api.enums.v1.RetryState
 IN_PROGRESS: Final = 1
@@ -55,6 +55,19 @@ def next_try(policy: Any, attempt: int, failure: Failure, now_ns: int, deadline_
         return Next(MAXIMUM_ATTEMPTS_REACHED)
     delay_ns = _delay_ns(policy, attempt, failure)
     return Next(TIMEOUT) if now_ns + delay_ns > deadline_ns else Next(IN_PROGRESS, delay_ns)
+
+
+def completed_policy(policy: Any) -> RetryPolicy:
+    """Give a policy with the server's defaults for what it leaves open."""
+    initial_ns = to_ns(policy.initial_interval) or _DEFAULT_INTERVAL_NS
+    maximum_ns = to_ns(policy.maximum_interval) or _INTERVALS_TO_MAXIMUM * initial_ns
+    return RetryPolicy(
+        initial_interval=duration(initial_ns),
+        backoff_coefficient=policy.backoff_coefficient or _DEFAULT_COEFFICIENT,
+        maximum_interval=duration(maximum_ns),
+        maximum_attempts=policy.maximum_attempts,
+        non_retryable_error_types=policy.non_retryable_error_types,
+    )
 
 
 def _delay_ns(policy: Any, attempt: int, failure: Failure) -> int:

@@ -5,32 +5,49 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from wfsim_temporal._rpc_error import not_found
+from wfsim_temporal._rpc_standalone import check_runs
 
 if TYPE_CHECKING:
-    from wfsim_temporal._activity import Activity
+    from wfsim_temporal._any_activity import AnyActivity
     from wfsim_temporal._server import Server
+    from wfsim_temporal._standalone import StandaloneActivity
 
 
-def _activity(server: Server, request: Any) -> Activity:
+def _activity(server: Server, request: Any) -> AnyActivity:
     """Give the activity that a request names, if an attempt of it is under way. Raises RPCError NOT_FOUND."""
     token = getattr(request, "task_token", b"")
     found = server.activities.get(token) if token else _by_id(server, request)
     if found is None or not found.is_started:
-        raise not_found("activity not found, or its attempt is over")
+        raise not_found(f"activity not found for ID: {getattr(request, 'activity_id', '')}")
     return found
 
 
-def _by_id(server: Server, request: Any) -> Activity | None:
+def _by_id(server: Server, request: Any) -> AnyActivity | None:
+    if not request.workflow_id:
+        return server.find_standalone(request.activity_id, request.run_id)
     execution = server.find(request.workflow_id, request.run_id)
     known = () if execution is None else execution.activities.values()
     return next((one for one in known if one.asked.activity_id == request.activity_id), None)
 
 
 async def _completed(server: Server, request: Any, answer: type[Any]) -> Any:
-    activity = _activity(server, request)
     payloads = request.result.payloads
-    activity.complete(activity.token, payloads[0] if payloads else None)
+    payload = payloads[0] if payloads else None
+    standalone = _standalone(server, request)
+    if standalone is not None and not standalone.is_started:
+        check_runs(standalone)
+        standalone.complete_early(payload, request.identity)
+        return answer()
+    activity = _activity(server, request)
+    activity.complete(activity.token, payload)
     return answer()
+
+
+def _standalone(server: Server, request: Any) -> StandaloneActivity | None:
+    """Give the activity that a request names by its id alone."""
+    if getattr(request, "task_token", b"") or request.workflow_id:
+        return None
+    return server.find_standalone(request.activity_id, request.run_id)
 
 
 async def _failed(server: Server, request: Any, answer: type[Any]) -> Any:

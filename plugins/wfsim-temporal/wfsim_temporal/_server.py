@@ -16,6 +16,7 @@ from wfsim_temporal._limits import HistoryLimits
 from wfsim_temporal._nexus_task import CALLBACK_TOKEN
 from wfsim_temporal._passage import Passage
 from wfsim_temporal._proto import FOREVER, job_of
+from wfsim_temporal._standalone import StandaloneActivity
 from wfsim_temporal._task_queue import TaskQueue
 from wfsim_temporal.errors import NotSimulated
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from wfsim.kernel import Simulation
-    from wfsim_temporal._activity import Activity
+    from wfsim_temporal._any_activity import AnyActivity
     from wfsim_temporal._nexus_operation import NexusOperation
     from wfsim_temporal._rpc_visibility import Batch
     from wfsim_temporal._schedule import Schedule
@@ -70,14 +71,16 @@ class Server:
         self.settings = settings
         self.namespace = settings.namespace
         self.executions: dict[str, Execution] = {}
-        self.activities: dict[bytes, Activity] = {}
+        self.activities: dict[bytes, AnyActivity] = {}
         self.workers: list[Worker] = []
+        self.standalone: dict[str, StandaloneActivity] = {}
         self.schedules: dict[str, Schedule] = {}
         self.batches: dict[str, Batch] = {}
         self.nexus_endpoints: dict[str, Any] = {}
         self.nexus_operations: dict[str, NexusOperation] = {}
         self.search_attribute_types: dict[str, str] = {}
         self._latest: dict[str, Execution] = {}
+        self._latest_standalone: dict[str, StandaloneActivity] = {}
         self._queues: dict[str, TaskQueue] = {}
         self._nexus_queues: dict[str, TaskQueue] = {}
         self._epoch_ns = (
@@ -180,6 +183,18 @@ class Server:
         self._latest[start.workflow_id] = self.executions[execution.run_id] = execution
         execution.begin(lambda: self.signal(execution, *signal) if signal else None)
         return execution
+
+    def find_standalone(self, activity_id: str, run_id: str = "") -> StandaloneActivity | None:
+        """Give a run of an activity that no workflow asked for, or the latest run of its id."""
+        found = self.standalone.get(run_id) if run_id else self._latest_standalone.get(activity_id)
+        return found if found is not None and found.asked.activity_id == activity_id else None
+
+    def begin_standalone(self, request: Any) -> StandaloneActivity:
+        """Start an activity that no workflow asked for."""
+        activity = StandaloneActivity(self, request)
+        self.standalone[activity.run_id] = self._latest_standalone[request.activity_id] = activity
+        activity.begin()
+        return activity
 
     def signal(
         self,

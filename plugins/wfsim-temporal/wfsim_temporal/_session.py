@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Coroutine
 
-    from wfsim_temporal._activity import Activity
+    from wfsim_temporal._any_activity import AnyActivity
     from wfsim_temporal._execution import Execution
     from wfsim_temporal._worker import Worker
     from wfsim_temporal._workflow_task import WorkflowTask
@@ -120,7 +120,7 @@ class Session:
 
     # -- activities
 
-    def attempt(self, activity: Activity) -> None:
+    def attempt(self, activity: AnyActivity) -> None:
         """Begin an attempt of an activity."""
         self._seen_ns = self.server.now_ns
         attempt = Attempt(self, activity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from temporalio.api.common.v1 import Payload
@@ -15,13 +16,16 @@ from wfsim_temporal._proto import STATUS
 from wfsim_temporal._rpc_error import rpc_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from wfsim_temporal._execution import Execution
     from wfsim_temporal._schedule import Schedule
     from wfsim_temporal._server import Server
+    from wfsim_temporal._standalone import StandaloneActivity
 
 _GROUPED = "ExecutionStatus"
+_NO_MORE: Mapping[str, str] = MappingProxyType({})
+_OF_ACTIVITIES: Mapping[str, str] = MappingProxyType(dict.fromkeys(("ActivityId", "ActivityType"), "Keyword"))
 _Held = TypeVar("_Held")
 
 
@@ -41,11 +45,32 @@ def count_executions(server: Server, query: str) -> tuple[int, list[tuple[Any, i
     """
     rows = ((one, partial(_column, one)) for one in server.executions.values())
     chosen, group_by = _choose(server, query, rows, counts=True)
+    return len(chosen), _by_status(chosen) if group_by else []
+
+
+def _by_status(chosen: Iterable[Any]) -> list[tuple[Any, int]]:
     groups: dict[int, int] = {}
-    for one in chosen if group_by else ():
+    for one in chosen:
         groups[STATUS[one.status]] = groups.get(STATUS[one.status], 0) + 1
-    told = [(_keyword(STATUS_NAMES[number]), count) for number, count in sorted(groups.items())]
-    return len(chosen), told
+    return [(_keyword(STATUS_NAMES[number]), count) for number, count in sorted(groups.items())]
+
+
+def find_standalone(server: Server, query: str) -> list[StandaloneActivity]:
+    """Give the activities without a workflow that a filter chooses, in the order of executions. Raises as above."""
+    return sorted(_choose_standalone(server, query)[0], key=_latest_first)
+
+
+def count_standalone(server: Server, query: str) -> tuple[int, list[tuple[Any, int]]]:
+    """Count the activities without a workflow that a filter chooses, as executions are counted. Raises as above."""
+    chosen, group_by = _choose_standalone(server, query, counts=True)
+    return len(chosen), _by_status(chosen) if group_by else []
+
+
+def _choose_standalone(
+    server: Server, query: str, *, counts: bool = False
+) -> tuple[list[StandaloneActivity], str]:
+    rows = ((one, partial(_standalone_column, one)) for one in server.standalone.values())
+    return _choose(server, query, rows, counts=counts, more=_OF_ACTIVITIES)
 
 
 def find_schedules(server: Server, query: str) -> list[Schedule]:
@@ -56,10 +81,16 @@ def find_schedules(server: Server, query: str) -> list[Schedule]:
 
 
 def _choose(
-    server: Server, query: str, rows: Iterable[tuple[_Held, Row]], *, counts: bool = False
+    server: Server,
+    query: str,
+    rows: Iterable[tuple[_Held, Row]],
+    *,
+    counts: bool = False,
+    more: Mapping[str, str] = _NO_MORE,
 ) -> tuple[list[_Held], str]:
+    """Choose rows; ``more`` are the types of attributes that only rows of this kind have."""
     try:
-        types = _types(server) if query.strip() else {}
+        types = {**_types(server), **more} if query.strip() else {}
         where, group_by = parse_filter(query)
         fits = None if where is None else compile_filter(where, types)
         grouped = _group(group_by, types) if counts else ""
@@ -80,8 +111,8 @@ def _group(names: tuple[str, ...], types: dict[str, str]) -> str:
     return _GROUPED
 
 
-def _latest_first(execution: Execution) -> tuple[bool, int, int]:
-    return execution.is_closed, -execution.closed_ns, -execution.began_ns
+def _latest_first(one: Execution | StandaloneActivity) -> tuple[bool, int, int]:
+    return one.status != "running", -one.closed_ns, -one.began_ns
 
 
 # -- attributes
@@ -92,6 +123,7 @@ def _types(server: Server) -> dict[str, str]:
     types = dict(server.search_attribute_types)
     held = [one.search_attributes for one in server.executions.values()]
     held += [dict(one.search_attributes.indexed_fields) for one in server.schedules.values()]
+    held += [dict(one.request.search_attributes.indexed_fields) for one in server.standalone.values()]
     for fields in held:
         for name, payload in fields.items():
             types.setdefault(name, payload.metadata.get("type", b"Keyword").decode())
@@ -103,6 +135,13 @@ def _column(execution: Execution, name: str) -> Any:
     if known is not None:
         return known(execution)
     return _decoded(execution.search_attributes.get(name))
+
+
+def _standalone_column(activity: StandaloneActivity, name: str) -> Any:
+    known = _COLUMNS_OF_ACTIVITIES.get(name)
+    if known is not None:
+        return known(activity)
+    return _decoded(dict(activity.request.search_attributes.indexed_fields).get(name))
 
 
 def _schedule_column(schedule: Schedule, name: str) -> Any:
@@ -142,6 +181,19 @@ _COLUMNS: dict[str, Callable[[Any], Any]] = {
     "ParentRunId": lambda one: one.start.parent and one.start.parent.owner.run_id,
     "RootWorkflowId": lambda one: one.root.start.workflow_id,
     "RootRunId": lambda one: one.root.run_id,
+}
+
+
+_COLUMNS_OF_ACTIVITIES: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("ActivityId", "WorkflowId"), lambda one: one.asked.activity_id),
+    "RunId": lambda one: one.run_id,
+    "ActivityType": lambda one: one.name,
+    "ExecutionStatus": lambda one: STATUS[one.status],
+    "TaskQueue": lambda one: one.task_queue,
+    "StartTime": lambda one: one.began_ns,
+    "ExecutionTime": lambda one: one.began_ns + one.delay_ns,
+    "CloseTime": lambda one: one.closed_ns or None,
+    "ExecutionDuration": lambda one: one.closed_ns - one.began_ns if one.is_gone else None,
 }
 
 
