@@ -24,6 +24,7 @@ _ACTIVITY_FIELDS: Final = {one.name for one in fields(temporalio.converter.Activ
 _TAKES_LIMIT: Final = (
     "storage_concurrency_limit" in inspect.signature(temporalio.bridge.worker.decode_activation).parameters
 )
+_SDK_CONVERTERS: Final = "temporalio.converter"
 _STORAGE_CONCURRENCY: Final = 3  # the SDK's default for its workers
 _PARTS: Final = ("payload_converter", "payload_codec", "failure_converter", "external_storage")
 
@@ -40,9 +41,7 @@ class Codec:
     def __init__(self, converter: DataConverter, *, with_headers: bool) -> None:
         self.converter = converter
         parts = [getattr(converter, name, None) for name in _PARTS]
-        self._has_context = any(
-            isinstance(one, temporalio.converter.WithSerializationContext) for one in parts
-        )
+        self._has_context = any(_wants_context(one) for one in parts)
         self._has_storage = getattr(converter, "external_storage", None) is not None
         self.depends_on_activity = self._has_context or self._has_storage
         self.is_active = converter.payload_codec is not None or self._has_storage
@@ -85,6 +84,21 @@ class Codec:
             completion, converter, encode_headers=self.encodes_headers, **self._options
         )
         return list(completion.successful.commands)
+
+
+def _wants_context(part: Any) -> bool:
+    """Whether a part of a data converter is another one in a context.
+
+    The SDK's own, that consist of others, take a context only to pass it on: what counts is whether one of those
+    wants it. That they would give themselves otherwise is found out once and not for each activity.
+    """
+    if type(part).__module__.startswith(_SDK_CONVERTERS):
+        inner = getattr(part, "_inner_payload_converter", None)
+        if inner is not None:
+            return _wants_context(inner)
+        if isinstance(part, temporalio.converter.CompositePayloadConverter):
+            return any(_wants_context(one) for one in part.converters.values())
+    return isinstance(part, temporalio.converter.WithSerializationContext)
 
 
 class _ByCommand:

@@ -167,6 +167,12 @@ class CachedWorkflow:
         """Let it go. Its tasks are cancelled without a trace; that may take some tries, as with Core."""
         if self._instance is None:
             return
+        if getattr(self._instance, "_tasks", None) == set():
+            self._instance._deleting = (
+                True  # no task is left to be cancelled: this is all that the SDK would do
+            )
+            _disentangle(self._instance)
+            return
         job = job_of(remove_from_cache={"message": "evicted"})
         failure = None
         for _ in range(_EVICTION_TRIES):
