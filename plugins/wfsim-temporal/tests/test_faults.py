@@ -184,6 +184,66 @@ def test_chaos_keeps_histories_replayable(simulate, seed):
     assert run.result() == EXPECTED
 
 
+@workflow.defn
+class Interrupted:
+    """Cancelled in the very moment in which its activity has come to an end."""
+
+    @workflow.run
+    async def run(self) -> str:
+        try:
+            await workflow.execute_activity(work, start_to_close_timeout=timedelta(seconds=60))
+        except asyncio.CancelledError:
+            await workflow.sleep(7)
+            return "cancelled"
+        await workflow.sleep(3)
+        return "done"
+
+
+def interrupt(simulate, after_s, **options):
+    """Run it where each message takes a second; the workflow has begun when the start is answered."""
+
+    async def main(client):
+        handle = await client.start_workflow(Interrupted.run, id="one", task_queue="trip")
+        await asyncio.sleep(after_s)
+        await handle.cancel()
+        return await handle.result()
+
+    settings = Settings(latency_ns=1_000_000_000, **options)
+    return simulate(main, workflows=[Interrupted], activities=[work], task_queue="trip", settings=settings)
+
+
+def test_a_behaviour_that_the_sdk_flags_is_the_same_on_replay(simulate):
+    """What depends on a flag of the SDK (a cancellation beside a result) is done on replay as it was done first."""
+    run = interrupt(simulate, 2.5, replay_every_task=True)
+    kinds = run.events("one")
+    [flagged] = [
+        event.workflow_task_completed_event_attributes.sdk_metadata.lang_used_flags
+        for event in run.workflow_histories[0].events
+        if event.workflow_task_completed_event_attributes.sdk_metadata.lang_used_flags
+    ]
+    asked = kinds.index("WORKFLOW_EXECUTION_CANCEL_REQUESTED")
+    assert kinds[asked : asked + 5] == [
+        "WORKFLOW_EXECUTION_CANCEL_REQUESTED",
+        "WORKFLOW_TASK_SCHEDULED",
+        "ACTIVITY_TASK_STARTED",
+        "ACTIVITY_TASK_COMPLETED",
+        "WORKFLOW_TASK_STARTED",
+    ]
+    assert list(flagged) == [1]
+    assert run.result() == "cancelled"
+    assert run.check_replay() == 1
+
+
+def test_a_task_that_came_to_nothing_told_the_workflow_nothing(simulate):
+    """An activity cancelled in a task that the server refuses tells its real outcome to the next one."""
+    run = interrupt(simulate, 1.5)
+    kinds = run.events("one")
+    refused = kinds.index("WORKFLOW_TASK_FAILED")
+    assert kinds[refused + 1 : refused + 3] == ["ACTIVITY_TASK_STARTED", "ACTIVITY_TASK_COMPLETED"]
+    assert run.result() == "cancelled"
+    assert run.check_replay() == 1
+
+
 flips = []
 
 

@@ -143,7 +143,6 @@ class Child:
 
     def canceled_before_start(self, reason: str) -> Job:
         """Tell the workflow that the child never began."""
-        self.is_resolved = True
         failure = self._failure("Child Workflow execution failed")
         failure.cause.message = f"Child Workflow Execution cancelled before scheduled: {reason}"
         failure.cause.canceled_failure_info.SetInParent()
@@ -151,7 +150,6 @@ class Child:
 
     def canceled_at_once(self) -> Job:
         """Tell the workflow that the child is cancelled, whatever it does."""
-        self.is_resolved = True
         if self._started_id:
             return self._canceled_job()
         failure = self._failure("Child Workflow execution failed")

@@ -74,6 +74,7 @@ class CachedWorkflow:
         self._codec = session.worker.codec
         self._context = Context()
         self._instance: Any = None
+        self._flags: list[int] = []
 
     def _enter(self, act: Callable[[Any], Any], argument: Any) -> Any:
         loop = asyncio._get_running_loop()
@@ -84,13 +85,14 @@ class CachedWorkflow:
 
     def activate(
         self, jobs: list[Job], time_ns: int, length: int, *, is_replay: bool = False
-    ) -> Sequence[Any]:
-        """Activate it with jobs and give its commands. Raises ActivationFailed."""
+    ) -> tuple[Sequence[Any], Sequence[int]]:
+        """Activate it with jobs; give its commands and the flags of the SDK that it used. Raises ActivationFailed."""
         activation = workflow_activation.WorkflowActivation(
             run_id=self._execution.run_id,
             is_replaying=is_replay,
             history_length=length,
             jobs=jobs,
+            available_internal_flags=self._flags,
             history_size_bytes=self._execution.log.size,
             continue_as_new_suggested=self._execution.server.limits.suggests(
                 length, self._execution.log.size
@@ -104,8 +106,10 @@ class CachedWorkflow:
         completion = self._enter(self._instance.activate, activation)
         if completion.HasField("failed"):
             raise ActivationFailed(completion.failed.failure)
-        commands: Sequence[Any] = completion.successful.commands
-        return commands
+        done = completion.successful
+        if done.used_internal_flags:
+            self._flags = sorted({*self._flags, *done.used_internal_flags})
+        return done.commands, done.used_internal_flags
 
     async def decode(self, jobs: list[Job]) -> list[Job]:
         """Give jobs as the workflow is to see them. Raises ActivationFailed, as does ``encode``."""
@@ -125,6 +129,7 @@ class CachedWorkflow:
         """Do again what completed tasks did. Raises NonDeterministicWorkflow where it comes out differently."""
         for number, task in enumerate(tasks, 1):
             patches = _patches(task)
+            self._flags = sorted({*self._flags, *(flag for done in task for flag in done.flags)})
             for place, done in enumerate(task):
                 jobs = [_without_validator(job) for job in done.jobs]
                 if place == 0 and patches:
@@ -133,7 +138,7 @@ class CachedWorkflow:
 
     def _replay(self, number: int, done: Activation, jobs: list[Job]) -> None:
         try:
-            commands = self.activate(jobs, done.time_ns, done.history_length, is_replay=True)
+            commands, _ = self.activate(jobs, done.time_ns, done.history_length, is_replay=True)
         except ActivationFailed as error:
             self._differs(number, _first(done.commands), f"an error: {error.args[0].message}")
         for place in range(max(len(commands), len(done.commands))):
@@ -159,8 +164,8 @@ class CachedWorkflow:
             }
         )
         jobs = await self.decode([job]) if self._codec.is_active else [job]
-        commands = self.activate(jobs, server.now_ns, len(self._execution.log))[-1:]
-        [told] = await self.encode(commands) if self._codec.is_active else commands
+        commands, _ = self.activate(jobs, server.now_ns, len(self._execution.log))
+        [told] = await self.encode(commands[-1:]) if self._codec.is_active else commands[-1:]
         return told.respond_to_query
 
     def evict(self) -> None:

@@ -8,6 +8,7 @@ task. Source of the behaviour: ``temporalio/sdk-core``, its state machines.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.api.failure.v1 import Failure
@@ -22,8 +23,9 @@ from wfsim_temporal._proto import Job, job_of
 from wfsim_temporal.errors import NotSimulated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from wfsim_temporal._child import Child
     from wfsim_temporal._execution import Execution
 
 # ActivityCancellationType; to try and not to wait is 0
@@ -56,10 +58,17 @@ class Machines:
         self.commands: list[Command] = []
         self.local_activities: dict[int, LocalActivity] = {}
         self._resolved: list[Job] = []
+        self._undo: list[Callable[[], object]] = []
 
     def begin(self) -> None:
         """Forget the commands of the task before."""
         self.commands = []
+        self._undo = []
+
+    def undo(self) -> None:
+        """Know again what was known before this task, which came to nothing."""
+        while self._undo:
+            self._undo.pop()()
 
     def take(self, commands: Iterable[Any]) -> list[Job]:
         """Take what an activation gave; give the jobs that want another activation at once."""
@@ -80,15 +89,22 @@ class Machines:
         """Whether the workflow function has come to its end."""
         return any(one.kind in {"complete", "fail", "cancel", "continue_as_new"} for one in self.commands)
 
-    def sdk_metadata(self, *, is_first: bool) -> dict[str, Any]:
-        """Give what Core notes on a completed task: the flags it goes by from the first one on."""
-        return _FIRST_METADATA if is_first else _METADATA
+    def sdk_metadata(self, *, is_first: bool, lang_flags: list[int]) -> dict[str, Any]:
+        """Give what Core notes on a completed task: its own flags on the first, the SDK's where they are new."""
+        told = _FIRST_METADATA if is_first else _METADATA
+        return {**told, "lang_used_flags": lang_flags} if lang_flags else told
 
     def drop_local_activities(self) -> None:
         """Stop them: the workflow is gone from the worker."""
         for activity in self.local_activities.values():
             activity.is_dropped = True
         self.local_activities.clear()
+
+    def _resolve(self, waited_for: Activity | NexusOperation | Child, job: Job) -> None:
+        """Let the workflow know the outcome at once. If the task comes to nothing, it does not know it any more."""
+        waited_for.is_resolved = True
+        self._undo.append(partial(setattr, waited_for, "is_resolved", False))
+        self._resolved.append(job)
 
     def _take_back(self, kind: str, seq: int) -> bool:
         for one in self.commands:
@@ -113,6 +129,7 @@ class Machines:
 
     def _schedule_activity(self, asked: Any) -> None:
         activity = self._execution.activities[asked.seq] = Activity(self._execution, asked)
+        self._undo.append(partial(self._execution.activities.pop, asked.seq, None))
         self.push("schedule_activity", asked.seq, activity)
 
     def _request_cancel_activity(self, asked: Any) -> None:
@@ -125,8 +142,7 @@ class Machines:
             return
         wanted = activity.asked.cancellation_type
         if wanted != _WAIT_CANCELLATION_COMPLETED:
-            activity.is_resolved = True
-            self._resolved.append(activity.canceled_job())
+            self._resolve(activity, activity.canceled_job())
         if wanted != _ABANDON:
             self.push("request_cancel_activity", asked.seq, activity)
 
@@ -166,13 +182,13 @@ class Machines:
         if operation is None or operation.is_resolved:
             return
         if self._take_back("schedule_nexus", asked.seq):
-            self._resolved.append(operation.canceled_job("Nexus Operation cancelled before scheduled"))
+            self._resolve(operation, operation.canceled_job("Nexus Operation cancelled before scheduled"))
             return
         wanted = operation.asked.cancellation_type
         if wanted != ABANDON:
             self.push("cancel_nexus", asked.seq, operation)
         if wanted in {ABANDON, TRY_CANCEL}:
-            self._resolved.append(operation.canceled_job("Nexus operation cancelled after starting"))
+            self._resolve(operation, operation.canceled_job("Nexus operation cancelled after starting"))
 
     # -- other workflows
 
@@ -194,12 +210,12 @@ class Machines:
         if child is None or child.is_resolved:
             return
         if self._take_back("start_child", asked.child_workflow_seq):
-            self._resolved.append(child.canceled_before_start(asked.reason))
+            self._resolve(child, child.canceled_before_start(asked.reason))
             return
         if child.tells_cancel_to_child:
             self.push("cancel_child", asked.child_workflow_seq, (child, asked.reason))
         if child.resolves_at_once:
-            self._resolved.append(child.canceled_at_once())
+            self._resolve(child, child.canceled_at_once())
 
     def _signal_external_workflow_execution(self, asked: Any) -> None:
         self.push("signal_external", asked.seq, asked)
@@ -232,6 +248,7 @@ class Machines:
             return
         if response == "accepted":
             update.is_accepted = True
+            self._undo.append(partial(setattr, update, "is_accepted", False))
             self.push("update_accepted", 0, update)
         elif response == "completed":
             self.push("update_completed", 0, (update, asked.completed, None))

@@ -338,7 +338,6 @@ class NexusOperation:
 
     def canceled_job(self, message: str) -> Job:
         """Tell the workflow that it is cancelled, whatever the handler does."""
-        self.is_resolved = True
         cause = Failure()
         cause.canceled_failure_info.SetInParent()
         failure = operation_failure(self, cause, message)
@@ -401,6 +400,7 @@ class NexusOperation:
     def _requested_job(self) -> Job | None:
         if self.is_resolved or self.asked.cancellation_type != WAIT_REQUESTED:
             return None
+        self.is_resolved = True
         return self.canceled_job("Nexus operation cancellation request completed")
 
     def _refused_job(self, failure: Failure) -> Job | None:

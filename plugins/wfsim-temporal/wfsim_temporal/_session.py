@@ -248,8 +248,8 @@ class Session:
             if not task.is_current(token):
                 return False
             length = len(task.execution.log)
-            commands = cached.activate(jobs, task.time_ns, length)
-            task.activations.append(Activation(task.time_ns, length, jobs, commands))
+            commands, flags = cached.activate(jobs, task.time_ns, length)
+            task.activations.append(Activation(task.time_ns, length, jobs, commands, flags))
             if has_codec:
                 commands = await cached.encode(commands)
                 if not task.is_current(token):

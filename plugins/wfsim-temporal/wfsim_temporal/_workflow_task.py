@@ -32,12 +32,16 @@ _BACKOFF_NS: Final = 5 * NS_PER_SECOND
 
 
 class Activation(NamedTuple):
-    """One activation of a workflow and the commands that it gave: what a replay must give again."""
+    """One activation of a workflow and the commands that it gave: what a replay must give again.
+
+    ``flags`` are those of the SDK's behaviours that it made use of; on replay they are on from its task on.
+    """
 
     time_ns: int
     history_length: int
     jobs: list[Any]
     commands: Sequence[Any]
+    flags: Sequence[int] = ()
 
 
 class WorkflowTask:
@@ -227,6 +231,7 @@ class WorkflowTask:
 
     def _again(self, delay_ns: int = 0) -> None:
         """Schedule what was not done once more."""
+        self.machines.undo()
         self.token += 1
         self._state = "idle"
         self.pending = [*self.jobs, *self.pending]
@@ -342,7 +347,7 @@ class WorkflowTask:
             scheduled_event_id=self._scheduled_id,
             started_event_id=self._started_id,
             identity="" if self.sticky is None else self.sticky.identity,
-            sdk_metadata=self.machines.sdk_metadata(is_first=not self.done),
+            sdk_metadata=self.machines.sdk_metadata(is_first=not self.done, lang_flags=self._new_flags()),
         )
         self.done.append(self.activations)
         self._new_machines()
@@ -355,6 +360,12 @@ class WorkflowTask:
         ):
             self.drop()
         self._rest(is_wanted=wants_another)
+
+    def _new_flags(self) -> list[int]:
+        used = {flag for one in self.activations for flag in one.flags}
+        return (
+            sorted(used - {flag for task in self.done for one in task for flag in one.flags}) if used else []
+        )
 
     def _rest(self, *, is_wanted: bool) -> None:
         self._state = "idle"
