@@ -22,6 +22,7 @@ __all__ = [
     "LawBroken",
     "Livelock",
     "NondeterminismError",
+    "OperationBoundReached",
     "ProcessCrashed",
     "PublishUnconfirmed",
     "QueueFull",
@@ -290,6 +291,10 @@ class TimeBoundReached(SimulationError):
 
 class StepBoundReached(SimulationError):
     """The run reached its bound of steps."""
+
+
+class OperationBoundReached(SimulationError):
+    """The run reached its bound of recorded operations."""
 
 
 class ProcessCrashed(SimulationError):

@@ -100,6 +100,16 @@ def test_bounds_end_a_run():
     assert simulate(busy, max_stalled_steps=1000).outcome == "livelock"
 
 
+def test_a_bound_of_operations_ends_what_is_tried_for_ever():
+    """A history that only grows would fill the memory long before ten years or fifty million steps are over."""
+    saga = Saga("report").add_step("send", forward=lambda: None, retriable=True)
+    run = simulate(saga, faults=[fail("send")], max_operations=1000)
+    assert run.outcome == "max_operations"
+    assert 1000 <= len(run.history) < 10_000
+    assert "its bound is 1000" in str(run.error)
+    assert "is something tried for ever?" in str(run.error)
+
+
 def test_the_start_is_the_date_inside():
     """The wall clock begins at the given date."""
 

@@ -60,11 +60,11 @@ def test_every_section_reaches_the_experiment():
     """Name, description, seeds, bounds, start, healing and settling are taken over."""
     experiment = load_text(
         f"{SAGA}name: outage\ndescription: what is to be seen\nseeds: [3, 1]\nstart: 2040-02-03\n"
-        "bounds: {time: 1h, steps: 1_000, stalled_steps: 50}\nheal_after: 90s\nsettle: 0s\n"
+        "bounds: {time: 1h, steps: 1_000, stalled_steps: 50, operations: 70}\nheal_after: 90s\nsettle: 0s\n"
     )
     assert (experiment.name, experiment.description) == ("outage", "what is to be seen")
     assert (experiment.seeds, experiment.start) == ((3, 1), "2040-02-03")
-    assert experiment.bounds == Bounds(time_ns=3600 * 10**9, steps=1000, stalled_steps=50)
+    assert experiment.bounds == Bounds(time_ns=3600 * 10**9, steps=1000, stalled_steps=50, operations=70)
     assert (experiment.heal_after_ns, experiment.settle_ns) == (90 * 10**9, 0)
 
 

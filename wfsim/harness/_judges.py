@@ -115,11 +115,11 @@ def op_count(
     return _counted("op_count", what, tuple(op.index for op in found), (exactly, at_least, at_most))
 
 
-Expected = Literal["ok", "error", "crashed", "deadlock", "livelock", "max_time", "max_steps"]
+Expected = Literal["ok", "error", "crashed", "deadlock", "livelock", "max_time", "max_steps", "max_operations"]
 
 
 def outcome(run: Run, *, expected: Expected = "ok", error: str | None = None) -> Verdict:
-    """Judge how the run ended: "ok", "error", "crashed", "deadlock", "livelock", "max_time", "max_steps".
+    """Judge how the run ended: "ok", "error", "crashed", "deadlock", "livelock", or at a bound ("max_time").
 
     It is "error" when an instance raised; ``error`` then is the name of the exception's class, or of a base.
     """

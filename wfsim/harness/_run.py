@@ -30,7 +30,7 @@ TraceStep = tuple[int, str, str]
 class Run:
     """What one simulation did.
 
-    ``outcome`` is "ok", "error", "crashed", "deadlock", "livelock", "max_time" or "max_steps";
+    ``outcome`` is "ok", "error", "crashed", "deadlock", "livelock", "max_time", "max_steps" or "max_operations";
     ``value`` what the main function returned, ``error`` what it raised (or what ended the run).
     ``waiting`` names each task that still waited when the run ended, with the line it waits in;
     ``unmatched`` the fault rules that spoke of no fault point of the run, most likely by a misspelt name.
@@ -87,6 +87,7 @@ def simulate(
     max_time: Duration | None = None,
     max_steps: int | None = None,
     max_stalled_steps: int | None = None,
+    max_operations: int | None = None,
     debug: bool = False,
     trace: bool = False,
     record_arguments: bool = False,
@@ -97,12 +98,12 @@ def simulate(
     ``run``). ``faults`` are rules such as ``wfsim.fail("charge")``, or a function that makes the nemesis of
     a run: a new one for each, since it counts. ``max_time`` bounds virtual
     time (seconds, or "2h"), ``max_steps`` the number of steps, ``max_stalled_steps`` the steps in which
-    time stands still; to reach a bound is an outcome, not an error. ``trace`` records each step
-    of each task in ``Run.trace``. ``record_arguments`` adds to the history what each call was given, as plain
+    time stands still, ``max_operations`` the records of the history; to reach a bound is an outcome, not an
+    error. ``trace`` records each step of each task in ``Run.trace``. ``record_arguments`` adds to the history what each call was given, as plain
     data: ``op.data["arguments"]``. An error of ``main`` is in ``Run.error``; ``Run.result()`` raises it.
     """
     options = {"start": start, "debug": debug, "trace": trace, "record_arguments": record_arguments}
-    bounds = bounds_of(max_time, max_steps, max_stalled_steps)
+    bounds = bounds_of(max_time, max_steps, max_stalled_steps, max_operations)
     function = main_of(main)
 
     def play() -> Run:
@@ -124,12 +125,15 @@ def nemesis_of(faults: Sequence[Rule] | Callable[[], Nemesis]) -> Nemesis | None
     return Rules(faults) if faults else None
 
 
-def bounds_of(time: Duration | None, steps: int | None, stalled_steps: int | None) -> Bounds:
+def bounds_of(
+    time: Duration | None, steps: int | None, stalled_steps: int | None, operations: int | None = None
+) -> Bounds:
     """Return the kernel's bounds with those replaced that are given."""
     given = {
         "time_ns": None if time is None else parse_duration(time, "max_time"),
         "steps": steps,
         "stalled_steps": stalled_steps,
+        "operations": operations,
     }
     return Bounds(**{name: value for name, value in given.items() if value is not None})
 

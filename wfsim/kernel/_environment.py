@@ -14,6 +14,7 @@ of the world has None there.
 from __future__ import annotations
 
 import asyncio.tasks
+import sys
 from collections import deque
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import repeat
@@ -25,11 +26,11 @@ from greenlet import getcurrent, greenlet
 from simpy.core import BoundClass
 from simpy.events import NORMAL, URGENT, AllOf, AnyOf, Event, Process, Timeout
 
-from wfsim.errors import Deadlock, Livelock, StepBoundReached, TimeBoundReached
+from wfsim.errors import Deadlock, Livelock, OperationBoundReached, StepBoundReached, TimeBoundReached
 from wfsim.units import NS_PER_SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
 
     from wfsim.kernel._loop import VirtualLoop
 
@@ -195,6 +196,8 @@ class Environment(simpy.Environment):
         self._bound_ns = time_bound_ns
         self._step_bound = step_bound
         self._stalled_bound = stalled_bound
+        self._recorded: Sized = ()
+        self._operation_bound = sys.maxsize
         self.runner: VirtualLoop | None = None
         self.hub: greenlet | None = None
         self.steps = 0
@@ -417,7 +420,8 @@ class Environment(simpy.Environment):
         Order, as in asyncio: what is due at an instant, in the order set; then batches of ready callbacks.
 
         Raises:
-            Deadlock, Livelock, TimeBoundReached, StepBoundReached: the run cannot or may not go on.
+            Deadlock, Livelock, TimeBoundReached, StepBoundReached, OperationBoundReached: the run cannot or may
+                not go on.
         """
         outer, self.runner = self.runner, loop
         self.hub = getcurrent()
@@ -461,7 +465,9 @@ class Environment(simpy.Environment):
         pop, push, replace, take, put = heappop, heappush, heapreplace, slots.pop, slots.setdefault
         next_ready, shortest = ready.popleft, _SHORTEST
         batch = self._batch
-        size = min(_CHUNK_STEPS, self._step_bound - self.steps, self._stalled_bound)
+        size = min(
+            _CHUNK_STEPS, self._step_bound - self.steps, self._stalled_bound, self._operation_bound
+        )
         steps = repeat(None, size)
         try:
             for _ in steps:
@@ -574,6 +580,15 @@ class Environment(simpy.Environment):
             raise StepBoundReached(
                 f"the run took {self.steps} steps, its bound, by virtual time {self.now} s"
             )
+        if len(self._recorded) >= self._operation_bound:
+            raise OperationBoundReached(
+                f"the run recorded {len(self._recorded)} operations (its bound is {self._operation_bound}) by "
+                f"virtual time {self.now} s; is something tried for ever?"
+            )
+
+    def bound_operations(self, recorded: Sized, bound: int) -> None:
+        """End the run soon after as many operations are recorded: memory ends before time does."""
+        self._recorded, self._operation_bound = recorded, bound
 
     def _check_time(self, when: int) -> None:
         """Tell a cancelled instant, when nothing happens, from the bound and the end of everything."""
@@ -590,4 +605,5 @@ class Environment(simpy.Environment):
         self._bound_ns = self._now + time_ns
         heappush(self._queue, self._bound_ns)
         self._step_bound = self.steps + steps
+        self._operation_bound = sys.maxsize
         self._stalled = 0

@@ -18,6 +18,7 @@ from wfsim.errors import (
     Livelock,
     ProcessCrashed,
     SimulationError,
+    OperationBoundReached,
     StepBoundReached,
     TimeBoundReached,
 )
@@ -58,16 +59,18 @@ class Bounds:
         time_ns: virtual time, in nanoseconds ("max_time").
         steps: callbacks and resumptions of tasks ("max_steps").
         stalled_steps: those of them without any progress of time ("livelock").
+        operations: records in the history ("max_operations"); looked at between batches of steps.
     """
 
     time_ns: int = 10 * _YEAR_NS
     steps: int = 50_000_000
     stalled_steps: int = 1_000_000
+    operations: int = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: "ok", "error", "deadlock", "livelock", "max_time", "max_steps" or "crashed"."""
+    """How a run ended: "ok", "error", "deadlock", "livelock", "max_time", "max_steps", "max_operations", "crashed"."""
 
     name: str
     value: Any
@@ -84,6 +87,7 @@ _OUTCOMES: tuple[tuple[type[SimulationError], str], ...] = (
     (Livelock, "livelock"),
     (TimeBoundReached, "max_time"),
     (StepBoundReached, "max_steps"),
+    (OperationBoundReached, "max_operations"),
     (ProcessCrashed, "crashed"),
 )
 
@@ -120,6 +124,7 @@ class Simulation:
             time_bound_ns=bounds.time_ns, step_bound=bounds.steps, stalled_bound=bounds.stalled_steps
         )
         self.recorder = Recorder(self.environment._read_clock)
+        self.environment.bound_operations(self.recorder, bounds.operations)
         _hide_from_gc(self.recorder.entries)
         self.processes: dict[str, Process] = {}
         self.loops: list[VirtualLoop] = []

@@ -27,7 +27,7 @@ A file has a ``design`` and, as far as they are wanted, these sections::
       holds: [compensated_in_reverse, success_rate: 0.9]
       breaks: [effect_at_most_once: card charged]
     seeds: 10                           # or [1, 2, 3]
-    bounds: {time: 1h, steps: 1000000, stalled_steps: 100000}
+    bounds: {time: 1h, steps: 1000000, stalled_steps: 100000, operations: 100000}
     start: 2030-01-01
     heal_after: 10m                     # when the faults stop at the latest
     settle: 10s                         # what tasks left behind get, to end

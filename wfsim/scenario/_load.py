@@ -62,6 +62,7 @@ class BoundsPart(Part):
     time: DurationNs | None = None
     steps: Annotated[int, Field(ge=1)] | None = None
     stalled_steps: Annotated[int, Field(ge=1)] | None = None
+    operations: Annotated[int, Field(ge=1)] | None = None
 
 
 def load(path: str | FilePath) -> Experiment:
@@ -232,7 +233,12 @@ def read_seeds(value: Any) -> tuple[int, ...]:
 def read_bounds(value: Any) -> Bounds:
     """Return the bounds of each run. Raises Wrong or Wrongs."""
     part = validate(BoundsPart, value)
-    given = {"time_ns": part.time, "steps": part.steps, "stalled_steps": part.stalled_steps}
+    given = {
+        "time_ns": part.time,
+        "steps": part.steps,
+        "stalled_steps": part.stalled_steps,
+        "operations": part.operations,
+    }
     return Bounds(**{name: bound for name, bound in given.items() if bound is not None})
 
 
