@@ -178,6 +178,20 @@ def test_stays_at_most():
     assert checkers.stays_at_most(history, state="lost", duration_ns=1).valid == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("checker", "options"),
+    [("never_in", {}), ("stays_at_most", {"duration_ns": 10**9})],
+)
+def test_a_state_that_no_machine_has_is_not_judged(checker, options):
+    """A misspelt state is never entered, and that must not read as a promise that was kept."""
+    history = played(order(), "pay")
+    verdict = getattr(checkers, checker)(history, state="shiped", **options)
+    assert verdict.valid == "unknown"
+    assert verdict.message == "no state machine has the state 'shiped'; did you mean 'shipped'?"
+    verdict = getattr(checkers, checker)(history, state="x", **options)
+    assert verdict.message == ("no state machine has the state 'x'; the states are new, paid, lost, shipped")
+
+
 # -- events --
 
 

@@ -100,6 +100,21 @@ def test_bounds_end_a_run():
     assert simulate(busy, max_stalled_steps=1000).outcome == "livelock"
 
 
+@pytest.mark.parametrize("bound", ["steps", "stalled_steps", "operations"])
+@pytest.mark.parametrize("count", [0, -5, "10", 1.5, True])
+def test_a_bound_that_is_no_number_from_1_is_refused(bound, count):
+    """Not only when the run comes to it."""
+    with pytest.raises(DesignError) as caught:
+        simulate(lambda: None, **{f"max_{bound}": count})
+    assert str(caught.value) == f"max_{bound}={count!r} must be a whole number of 1 or more"
+
+
+def test_a_start_that_is_no_date_is_refused():
+    """With a date that would be one."""
+    with pytest.raises(DesignError, match="start is a date"):
+        simulate(lambda: None, start="tomorrow")
+
+
 def test_a_bound_of_operations_ends_what_is_tried_for_ever():
     """A history that only grows would fill the memory long before ten years or fifty million steps are over."""
     saga = Saga("report").add_step("send", forward=lambda: None, retriable=True)

@@ -82,7 +82,7 @@ def test_the_parts_of_a_problem_can_be_asked_for(folder):
         (6, 10, "bounds.stps"),
     ]
     assert (errors.file, errors.line, errors.field) == ("bad.yaml", 5, "seeds[1]")
-    assert errors.errors[1].allowed == ("time", "steps", "stalled_steps")
+    assert errors.errors[1].allowed == ("time", "steps", "stalled_steps", "operations")
     assert errors.errors[1].suggestion == "steps"
     assert str(pickle.loads(pickle.dumps(errors))) == str(errors)
 

@@ -24,6 +24,10 @@ WRONG = {
         lambda: machine(("idle", "running"), initial="idel").chart(),
         r"initial state 'idel' of state machine 'm' is in none of its transitions; did you mean 'idle'\?",
     ),
+    "no such initial state beside those added": (
+        lambda: machine(("idle", "running"), initial="new").add_state("idle").chart(),
+        "initial state 'new' of state machine 'm' is in none of its transitions; add it, or name one of idle, running",
+    ),
     "a target that was never added": (
         lambda: machine(("a", "runing")).add_state("a").add_state("running").chart(),
         r"'runing' is no state of state machine 'm'; did you mean 'running'\?",

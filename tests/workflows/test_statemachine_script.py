@@ -86,6 +86,14 @@ def test_a_script_has_times_throughout_or_nowhere():
         order().execute(None, At(0, "pay"), "cancel")
 
 
+@pytest.mark.parametrize("odd", [5, None, ("pay",), (5, "pay"), 1.5])
+def test_a_script_holds_nothing_that_cannot_happen(odd):
+    """Neither a number of seconds, which could be meant as a time that passes, nor half a pair."""
+    with pytest.raises(DesignError, match="is none of these") as caught:
+        order().execute(None, "pay", odd)
+    assert repr(odd) in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("when", "event", "message"),
     [("soon", "pay", "the time of event 'pay'"), (0, "", "name of an event")],

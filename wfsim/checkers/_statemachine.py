@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from wfsim.checkers._evidence import Evidence
@@ -130,7 +131,10 @@ def never_in(history: History, *, state: str | list[str], design: str | None = N
     """No machine was ever in this state; with several states, never in all of them at once."""
     findings = Findings("never_in")
     wanted = [state] if isinstance(state, str) else list(state)
-    for life in lives(history, design):
+    found = lives(history, design)
+    if strangers := _strangers(found, wanted):
+        return Verdict("never_in", "unknown", strangers)
+    for life in found:
         for op in life.of("transition"):
             findings.judged += 1
             if all(name in life.around(op.data.get("to", ())) for name in wanted):
@@ -143,7 +147,10 @@ def stays_at_most(history: History, *, state: str, duration_ns: int, design: str
     """No machine stayed in this state for longer than this: its timeout works, also across a crash."""
     findings = Findings("stays_at_most")
     end = history[len(history) - 1] if len(history) else None
-    for life in lives(history, design):
+    found = lives(history, design)
+    if strangers := _strangers(found, [state]):
+        return Verdict("stays_at_most", "unknown", strangers)
+    for life in found:
         for since, until in _stays(life, state):
             findings.judged += 1
             left = until or end
@@ -157,6 +164,19 @@ def stays_at_most(history: History, *, state: str, duration_ns: int, design: str
                     until.index if until else None,
                 )
     return findings.verdict("stay", f"in {state!r} short enough", f"no machine was ever in {state!r}")
+
+
+def _strangers(found: Sequence[Life], wanted: Sequence[str]) -> str:
+    """Say which of these are states of none of the machines: of what cannot be, nothing is to be judged."""
+    if not found or not all(life.definition.get("states") for life in found):
+        return ""
+    known = list(dict.fromkeys(name for life in found for name in life.definition["states"]))
+    strange = [name for name in wanted if name not in known]
+    if not strange:
+        return ""
+    close = get_close_matches(strange[0], known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"the states are {', '.join(known)}"
+    return f"no state machine has the state {listed(strange[:1])}; {hint}"
 
 
 def _stays(life: Life, state: str) -> Iterator[tuple[Op, Op | None]]:

@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING, Literal
 
 from wfsim.checkers import Verdict
+from wfsim.errors import DesignError
 from wfsim.harness._experiment import INSTANCE
 from wfsim.units import format_duration
 
@@ -18,10 +19,16 @@ if TYPE_CHECKING:
 
 _NAMED_MAX = 3
 _ROUNDING = 1e-9
+_PERCENT = 100
 
 
 def success_rate(history: History, *, at_least: float = 1.0, at_most: float = 1.0) -> Verdict:
     """Judge the share of instances that returned (and did not raise, crash or hang)."""
+    for word, share in (("at_least", at_least), ("at_most", at_most)):
+        if not 0 <= share <= 1:
+            percent = f"; for {share:g} % write {share / 100:g}" if 1 < share <= _PERCENT else ""
+            raise DesignError(f"{word}={share:g} of success_rate must be from 0 to 1{percent}")
+    _check_order(at_least, at_most, "success_rate")
     instances = _instances(history)
     if not instances:
         return Verdict("success_rate", "unknown", "no instance was started", ())
@@ -41,6 +48,8 @@ def completes_within(history: History, *, duration_ns: int, percentile: float = 
 
     The time of an instance counts from its arrival; restarts after a crash are part of it.
     """
+    if not 0 < percentile <= _PERCENT:
+        raise DesignError(f"percentile={percentile:g} of completes_within must be above 0 and at most 100")
     instances = _instances(history)
     if not instances:
         return Verdict("completes_within", "unknown", "no instance was started", ())
@@ -115,7 +124,9 @@ def op_count(
     return _counted("op_count", what, tuple(op.index for op in found), (exactly, at_least, at_most))
 
 
-Expected = Literal["ok", "error", "crashed", "deadlock", "livelock", "max_time", "max_steps", "max_operations"]
+Expected = Literal[
+    "ok", "error", "crashed", "deadlock", "livelock", "max_time", "max_steps", "max_operations"
+]
 
 
 def outcome(run: Run, *, expected: Expected = "ok", error: str | None = None) -> Verdict:
@@ -150,6 +161,7 @@ def _counted(
     checker: str, what: str, found: tuple[int, ...], bounds: tuple[int | None, int | None, int | None]
 ) -> Verdict:
     exactly, at_least, at_most = bounds
+    _check_counts(checker, exactly, at_least, at_most)
     if bounds == (None, None, None):
         at_least = 1
     low = exactly if exactly is not None else at_least or 0
@@ -157,6 +169,23 @@ def _counted(
     valid = low <= len(found) <= high
     message = f"{what}: {len(found)}" + ("" if valid else f", expected {_wanted(exactly, at_least, at_most)}")
     return Verdict(checker, valid, message, found)
+
+
+def _check_counts(checker: str, exactly: int | None, at_least: int | None, at_most: int | None) -> None:
+    for word, bound in (("exactly", exactly), ("at_least", at_least), ("at_most", at_most)):
+        if bound is not None and bound < 0:
+            raise DesignError(f"{word}={bound} of {checker} must be 0 or more: it is a count")
+    if exactly is not None and (at_least, at_most) != (None, None):
+        raise DesignError(
+            f"{checker} is given exactly and a bound too; give exactly, or at_least and at_most"
+        )
+    if at_least is not None and at_most is not None:
+        _check_order(at_least, at_most, checker)
+
+
+def _check_order(at_least: float, at_most: float, checker: str) -> None:
+    if at_least > at_most:
+        raise DesignError(f"at_least={at_least:g} of {checker} is above at_most={at_most:g}; swap them")
 
 
 def _wanted(exactly: int | None, at_least: int | None, at_most: int | None) -> str:

@@ -99,8 +99,9 @@ def simulate(
     a run: a new one for each, since it counts. ``max_time`` bounds virtual
     time (seconds, or "2h"), ``max_steps`` the number of steps, ``max_stalled_steps`` the steps in which
     time stands still, ``max_operations`` the records of the history; to reach a bound is an outcome, not an
-    error. ``trace`` records each step of each task in ``Run.trace``. ``record_arguments`` adds to the history what each call was given, as plain
-    data: ``op.data["arguments"]``. An error of ``main`` is in ``Run.error``; ``Run.result()`` raises it.
+    error. ``trace`` records each step of each task in ``Run.trace``. ``record_arguments`` adds to the history
+    what each call was given, as plain data: ``op.data["arguments"]``. An error of ``main`` is in ``Run.error``;
+    ``Run.result()`` raises it.
     """
     options = {"start": start, "debug": debug, "trace": trace, "record_arguments": record_arguments}
     bounds = bounds_of(max_time, max_steps, max_stalled_steps, max_operations)
@@ -129,12 +130,11 @@ def bounds_of(
     time: Duration | None, steps: int | None, stalled_steps: int | None, operations: int | None = None
 ) -> Bounds:
     """Return the kernel's bounds with those replaced that are given."""
-    given = {
-        "time_ns": None if time is None else parse_duration(time, "max_time"),
-        "steps": steps,
-        "stalled_steps": stalled_steps,
-        "operations": operations,
-    }
+    counts: dict[str, Any] = {"steps": steps, "stalled_steps": stalled_steps, "operations": operations}
+    for name, count in counts.items():
+        if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
+            raise DesignError(f"max_{name}={count!r} must be a whole number of 1 or more")
+    given = {"time_ns": None if time is None else parse_duration(time, "max_time"), **counts}
     return Bounds(**{name: value for name, value in given.items() if value is not None})
 
 

@@ -465,9 +465,7 @@ class Environment(simpy.Environment):
         pop, push, replace, take, put = heappop, heappush, heapreplace, slots.pop, slots.setdefault
         next_ready, shortest = ready.popleft, _SHORTEST
         batch = self._batch
-        size = min(
-            _CHUNK_STEPS, self._step_bound - self.steps, self._stalled_bound, self._operation_bound
-        )
+        size = min(_CHUNK_STEPS, self._step_bound - self.steps, self._stalled_bound, self._operation_bound)
         steps = repeat(None, size)
         try:
             for _ in steps:
@@ -583,7 +581,7 @@ class Environment(simpy.Environment):
         if len(self._recorded) >= self._operation_bound:
             raise OperationBoundReached(
                 f"the run recorded {len(self._recorded)} operations (its bound is {self._operation_bound}) by "
-                f"virtual time {self.now} s; is something tried for ever?"
+                f"virtual time {self.now} s; is something tried for ever? If not, raise the bound"
             )
 
     def bound_operations(self, recorded: Sized, bound: int) -> None:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import (
     Deadlock,
+    DesignError,
     Livelock,
+    OperationBoundReached,
     ProcessCrashed,
     SimulationError,
-    OperationBoundReached,
     StepBoundReached,
     TimeBoundReached,
 )
@@ -273,7 +274,12 @@ def _whole(seed: Any) -> int:
 
 
 def _date(start: str | datetime) -> datetime:
-    date = datetime.fromisoformat(start) if isinstance(start, str) else start
+    try:
+        date = datetime.fromisoformat(start) if isinstance(start, str) else start
+    except ValueError:
+        raise DesignError(
+            f"start is a date such as 2030-01-01 or 2030-01-01T09:00:00+00:00, not {start!r}"
+        ) from None
     return date.replace(tzinfo=UTC) if date.tzinfo is None else date
 
 

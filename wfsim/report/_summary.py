@@ -179,7 +179,8 @@ def print_totals(paper: Paper, results: Sequence[ExperimentResult], bad_files: i
         *(Column(heading, right=True) for heading in ("runs", "faults", "met")),
         Column("file"),
     ]
-    paper.table([_total(paper, result) for result in results], columns)
+    if results:
+        paper.table([_total(paper, result) for result in results], columns)
     failed = [result for result in results if not result.passed]
     counts = [(len(results) - len(failed), "passed", "green"), (len(failed), "failed", "bold red")]
     counts.append((bad_files, "could not be read", "bold red"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from wfsim import checkers, harness
+from wfsim.errors import DesignError
 from wfsim.harness import Expectation
+from wfsim.history import History
 from wfsim.scenario._plugins import plugins
 from wfsim.scenario._problems import Problems, Wrong, Wrongs, unknown
 from wfsim.scenario._validate import read_options, shown
@@ -54,7 +56,8 @@ def _read_list(value: Any, path: Path, problems: Problems, *, breaks: bool) -> t
     found = []
     with problems.at(path):
         if not isinstance(value, list) or not value:
-            raise Wrong(f"expected a list of checkers, got {shown(value)}", allowed=sorted(known_checkers()))
+            got = "an empty one" if value == [] else shown(value)
+            raise Wrong(f"expected a list of checkers, got {got}", allowed=sorted(known_checkers()))
         for number, entry in enumerate(value):
             with problems.at((*path, number)):
                 found.append(_read_entry(entry, breaks=breaks))
@@ -76,11 +79,23 @@ def _read_entry(entry: Any, *, breaks: bool) -> Expectation:
         raise Wrong(f"'{name}' is no checker; {_BREAKS}", at=at, key=True)
     checker = _checker(name, at)
     try:
-        return Expectation(name, checker, read_options(checker, given), breaks=breaks)
+        options = read_options(checker, given)
+        _rehearse(checker, options)
+        return Expectation(name, checker, options, breaks=breaks)
     except (Wrong, Wrongs) as error:
         for wrong in error.all if isinstance(error, Wrongs) else (error,):
             wrong.at = (*at, *wrong.at)
         raise
+
+
+def _rehearse(checker: Callable[..., Verdict], options: dict[str, Any]) -> None:
+    """Let wfsim's own checkers refuse what they are given before anything is played. Raises Wrong."""
+    if checker not in known_checkers().values() or getattr(checker, "judges_run", False):
+        return
+    try:
+        checker(History(()), **options)
+    except DesignError as error:
+        raise Wrong(str(error)) from error
 
 
 def _checker(name: str, at: Path) -> Callable[..., Verdict]:

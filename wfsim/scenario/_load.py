@@ -50,7 +50,7 @@ _SECTIONS = (
 class WorkloadPart(Part):
     """The ``workload`` section."""
 
-    instances: Annotated[int, Field(ge=1)] = 1
+    instances: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     arrivals: DistributionField | None = None
     input: Any = None
     events: EventsField = None

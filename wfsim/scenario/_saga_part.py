@@ -114,6 +114,8 @@ def _check_steps(steps: Sequence[StepPart], collected: Collected, path: Path) ->
         earlier = [one.name for one in steps[:number]]
         for place, needed in enumerate(step.depends_on or ()):
             with collected.at((*path, number, "depends_on", place)):
+                if needed == step.name:
+                    raise Wrong(f"{needed!r} cannot depend on itself")
                 if needed in [one.name for one in steps[number:]]:
                     raise Wrong(
                         f"{step.name!r} stands before {needed!r}, so it cannot depend on it; move it down"

@@ -194,7 +194,7 @@ def _bound(kind: str, ctx: Mapping[str, Any], value: Any) -> str:
     words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
     for key, word in words.items():
         if key in ctx:
-            return f"must be {word} {ctx[key]:g}, got {shown(value)}"
+            return f"must be {word} {ctx[key]:.12g}, got {shown(value)}"
     if kind in {"too_short", "string_too_short"}:
         return "must not be empty"
     return ""

@@ -124,7 +124,8 @@ def _check(key: str, value: Any, at: tuple[str, ...]) -> None:
     """Check one parameter before the kernel sees it, so that the problem has its own place."""
     if key in {"weights", "samples"}:
         if not isinstance(value, list) or not value:
-            raise Wrong(f"{key} must be a list, got {_what(value)}", at=at)
+            got = "an empty one" if value == [] else _what(value)
+            raise Wrong(f"{key} must be a list, got {got}", at=at)
         return
     if key == "sigma":
         if isinstance(value, bool) or not isinstance(value, int | float):

@@ -130,6 +130,9 @@ class _Builder:
                 self._fault(key, path, "a key must be a word, not a list or a mapping")
                 continue
             inner = (*path, str(key.value))
+            if key.value == "<<":
+                self._fault(key, path, "merge keys are not read; write what they stand for in its place")
+                continue
             if key.value in found:
                 line = self.document.keys[inner][0]
                 self._fault(key, inner, f"this key is there twice; the first is in line {line}")

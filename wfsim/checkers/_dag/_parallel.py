@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from wfsim.checkers._dag._view import DagView, dag_views, task_of
 from wfsim.checkers._verdict import Findings, Verdict
+from wfsim.errors import DesignError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,6 +26,8 @@ def parallelism_respected(
     With ``limit`` it is the tasks of all runs together, or those named by ``tasks``, of which no more than
     that may be at work: so a pool is judged that runs share. ``design`` names the DAG to judge, all if None.
     """
+    if limit is not None and limit < 1:
+        raise DesignError(f"limit={limit} of parallelism_respected must be 1 or more")
     findings = Findings("parallelism_respected")
     views = dag_views(history, design)
     if limit is not None:

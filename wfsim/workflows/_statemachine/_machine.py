@@ -273,17 +273,15 @@ class StateMachine:
 
     def _refuse_misspelt(self) -> None:
         """Where states are added one by one, a name that only a transition knows is most likely a slip."""
-        if not self._states:
-            reached = {name: None for one in self._transitions for name in (one.source, *one.targets)}
-            for name in self.initial:
-                if name not in reached and self._transitions:
-                    known = [state for state in reached if state != ANY]
-                    raise DesignError(
-                        f"the initial state {name!r} of state machine {self.name!r} is in none of its "
-                        f"transitions{did_you_mean(name, known) or '; add it, or name one of ' + ', '.join(known)}"
-                    )
-            return
-        for name in self._implied:
+        drawn = (name for one in self._transitions for name in (one.source, *one.targets))
+        known = [name for name in dict.fromkeys((*self._states, *drawn)) if name != ANY]
+        for name in self.initial:
+            if name not in known and known:
+                raise DesignError(
+                    f"the initial state {name!r} of state machine {self.name!r} is in none of its "
+                    f"transitions{did_you_mean(name, known) or '; add it, or name one of ' + ', '.join(known)}"
+                )
+        for name in self._implied if self._states else ():
             hint = did_you_mean(name, self._states)
             if name not in self._states and (hint or self._is_strict()):
                 raise DesignError(

@@ -50,7 +50,16 @@ Happening: TypeAlias = "InTurn | At"
 
 
 def check_script(script: Sequence[Happening]) -> None:
-    """Raise DesignError if a script mixes events in a row with events that have a time of their own."""
+    """Raise DesignError if a script holds what cannot happen, or events in a row and events that have a time."""
+    for one in script:
+        match one:
+            case str() | timedelta() | At() | (str(), _):
+                continue
+            case _:
+                raise DesignError(
+                    "a script is made of events ('pay', or ('pay', 20) with what comes with it), of timedeltas, or "
+                    f"of At(when, event); {one!r} is none of these"
+                )
     timed = [isinstance(one, At) for one in script]
     if any(timed) and not all(timed):
         odd = script[timed.index(False)]
