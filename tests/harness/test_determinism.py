@@ -114,7 +114,7 @@ def test_an_outcome_that_differs_is_the_last_resort():
 
     difference = check_determinism(main).first_difference
     assert difference.what == "outcome"
-    assert (difference.first, difference.second) == ("ok", "error KeyError")
+    assert (difference.first, difference.second) == ("ok", "error KeyError: 'late'")
 
 
 def test_replay_gives_the_same_run_again():
@@ -146,3 +146,32 @@ def test_a_run_from_elsewhere_cannot_be_replayed():
     lone = Run("lone", "ok", None, None, History(), 0, 0, 0)
     with pytest.raises(SimulationError, match="does not know how it was made"):
         replay(lone)
+
+
+@pytest.mark.parametrize("end", ["value", "message"])
+def test_what_code_that_records_nothing_gives_at_the_end_is_compared(end):
+    """The same steps with another value, or another error, are no equal runs."""
+    runs = []
+
+    async def main():
+        runs.append(1)
+        if end == "message":
+            raise ValueError(f"run {len(runs)}")
+        return {"runs": [len(runs)]}
+
+    difference = check_determinism(main).first_difference
+    assert difference.what == "outcome"
+    assert difference.first == ("ok {'runs': [1]}" if end == "value" else "error ValueError: run 1")
+
+
+def test_an_address_is_no_difference():
+    """Objects lie elsewhere in each run; that is not the design's doing."""
+
+    async def gives():
+        return [object()]
+
+    async def fails():
+        raise ValueError(f"no {object()!r}")
+
+    assert check_determinism(gives)
+    assert check_determinism(fails)

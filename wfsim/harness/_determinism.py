@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ _CAUSES = (
     "Usual causes: iterating a set, ordering by id() or hash(), state that outlives a run (globals, caches), "
     "or a source of time or chance that was captured before the run."
 )
+
+_ADDRESS = re.compile(r"at 0x[0-9a-fA-F]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,8 @@ class Determinism:
 def check_determinism(main: Any, *args: Any, **options: Any) -> Determinism:
     """Run ``main(*args)`` twice with the same seed and report the first operation that differs.
 
-    Takes the options of ``simulate``. Both the recorded operations and the steps of every task are compared,
-    so code that records nothing is checked too. Both runs share one process and so one PYTHONHASHSEED: a set
+    Takes the options of ``simulate``. The recorded operations, the steps of every task, and the value or error
+    at the end are compared, so code that records nothing is checked too. Both runs share one process and so one PYTHONHASHSEED: a set
     of strings shows its order only between processes; compare the fingerprints of two of them for that.
     """
     options["trace"] = True
@@ -117,14 +120,31 @@ def _step_difference(first: Run, second: Run) -> Difference | None:
 
 
 def _outcome_difference(first: Run, second: Run) -> Difference | None:
-    texts = [
-        f"{run.outcome} {type(run.error).__name__ if run.error else ''}".strip() for run in (first, second)
-    ]
+    texts = [_end_told(run) for run in (first, second)]
     if texts[0] == texts[1] and first.duration_ns == second.duration_ns:
         return None
     return Difference(
         "outcome", len(first.history), texts[0], texts[1], first.duration_ns, second.duration_ns
     )
+
+
+def _end_told(run: Run) -> str:
+    """Say how a run ended, without the addresses that objects happen to have."""
+    if run.ok:
+        return (
+            f"{run.outcome} {run.value!r}" if run.value is not None and _is_plain(run.value) else run.outcome
+        )
+    error = f" {type(run.error).__name__}: {run.error}" if run.error else ""
+    return run.outcome + _ADDRESS.sub("at some address", error)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether equal values are written alike: of what has an order of its own, or none to show."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(_is_plain(key) and _is_plain(one) for key, one in value.items())
+    return value is None or isinstance(value, bool | int | float | str | bytes)
 
 
 def _first_unequal(one: Any, two: Any) -> int | None:
