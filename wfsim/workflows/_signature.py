@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from functools import lru_cache
 from types import FunctionType
 from typing import Any
 
@@ -33,6 +34,9 @@ class Takes:
         return f"{words} argument{'' if words == '1' else 's'}"
 
 
+_known = lru_cache(Takes)  # there are few of them, and to make one takes as long as to read the function
+
+
 def takes(fn: object, part: str) -> Takes:
     """Read a function's signature. Raise DesignError, naming the ``part``, if nobody can call it."""
     if (
@@ -42,7 +46,7 @@ def takes(fn: object, part: str) -> Takes:
         if not code.co_kwonlyargcount:
             most = code.co_argcount
             least = most - len(fn.__defaults__ or ())
-            return Takes(least, None if code.co_flags & inspect.CO_VARARGS else most)
+            return _known(least, None if code.co_flags & inspect.CO_VARARGS else most)
     if not callable(fn):
         raise DesignError(f"{part} cannot be called: {_what(fn)}")
     try:

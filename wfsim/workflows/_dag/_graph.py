@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,11 +46,7 @@ class Scopes:
 
     def __init__(self, tasks: Iterable[Task]) -> None:
         self._up = {task.name: task.depends_on for task in tasks}
-        self._down: dict[str, list[str]] = {name: [] for name in self._up}
-        for name, others in self._up.items():
-            for other in others:
-                self._down[other].append(name)
-        self.teardowns = {task.name: task.teardown_of for task in tasks if task.is_teardown}
+        self.teardowns = {task.name: task.teardown_of for task in tasks if task.teardown_of}
         named = {setup for setups in self.teardowns.values() for setup in setups}
         self.setups = tuple(task.name for task in tasks if task.setup or task.name in named)
         self.guards: dict[str, tuple[str, ...]] = {}
@@ -57,6 +54,14 @@ class Scopes:
         if self.setups:
             for name in self._up:
                 self._look_around(name)
+
+    @cached_property
+    def _down(self) -> dict[str, list[str]]:
+        down: dict[str, list[str]] = {name: [] for name in self._up}
+        for name, others in self._up.items():
+            for other in others:
+                down[other].append(name)
+        return down
 
     def _look_around(self, name: str) -> None:
         before = reachable([name], self._up)

@@ -40,15 +40,18 @@ class Plan:
         self.name = name
         self.options = options
         self.tasks = tuple(tasks)
-        self.names = tuple(task.name for task in tasks)
-        self.who = tuple(("task", name, task) for task in self.names)
+        self.names = tuple([task.name for task in tasks])
+        self.who = tuple([("task", name, task) for task in self.names])
         self.number = {name: at for at, name in enumerate(self.names)}
-        self.labels = tuple(f"{name}/{task}" for task in self.names)
+        self.labels = tuple([f"{name}/{task}" for task in self.names])
         self.scopes = Scopes(tasks)
         self._draw_edges()
         self.agents = [agents[task.agent] if task.agent else None for task in tasks]
         self.works = [self._work_of(task) for task in tasks]
-        self.passes = [self._passes(task) for task in tasks]
+        self.passes = [
+            task.passes_results() if agent is None else self._passes(task, agent)
+            for task, agent in zip(tasks, self.agents, strict=True)
+        ]
         self.needs_input = self._first_with_input()
         self._sort_out()
 
@@ -60,13 +63,12 @@ class Plan:
 
     def _draw_edges(self) -> None:
         number = self.number
-        self.ups = [tuple(number[other] for other in task.depends_on) for task in self.tasks]
+        self.ups = [tuple([number[other] for other in task.depends_on]) for task in self.tasks]
         downs: list[list[int]] = [[] for _ in self.tasks]
         for at, ups in enumerate(self.ups):
             for up in ups:
                 downs[up].append(at)
         self.downs = [tuple(each) for each in downs]
-        self.roots = tuple(at for at, ups in enumerate(self.ups) if not ups)
 
     def _sort_out(self) -> None:
         """Tell the tasks that need nothing special from those that do."""
@@ -102,10 +104,13 @@ class Plan:
         """Give the tasks that tell, by how they end, how the run does; as Airflow has it."""
 
         def counts(at: int) -> bool:
-            return not self.tasks[at].is_teardown or self.tasks[at].fails_dag
+            return not self.tasks[at].teardown_of or self.tasks[at].fails_dag
 
+        last = [at for at, downs in enumerate(self.downs) if not downs]
+        if not self.scopes.teardowns:
+            return tuple(last)
         leaves = [at for at, downs in enumerate(self.downs) if counts(at) and not any(map(counts, downs))]
-        return tuple(leaves or [at for at, downs in enumerate(self.downs) if not downs])
+        return tuple(leaves or last)
 
     def tallies(self) -> dict[int, Tally]:
         """Give a fresh count for each task that decides by more than the success of all before it."""
@@ -122,12 +127,9 @@ class Plan:
         run: Any = task.run
         return skippable(_flow(run, len(task.depends_on)) if is_flow(run) else run)
 
-    def _passes(self, task: Task) -> bool:
-        agent = self.agents[self.number[task.name]]
-        if agent is None:
-            return task.passes_results()
-        part = f"agent of task {task.name!r}"
-        return agent.wants is not None and passes_results(agent.wants, len(task.depends_on), part)
+    def _passes(self, task: Task, agent: Agent) -> bool:
+        wanted = agent.wants
+        return wanted is not None and passes_results(wanted, len(task.depends_on), "agent of task", task.name)
 
     def needs(self) -> list[int]:
         """Give for each task how many wait for it; what nobody waits for is wanted for itself."""
@@ -189,7 +191,7 @@ def describe(plan: Plan) -> Plain:
     teardowns = {
         task.name: {"of": list(task.teardown_of)} | ({"fails_dag": True} if task.fails_dag else {})
         for task in tasks
-        if task.is_teardown
+        if task.teardown_of
     }
     special: dict[str, Any] = {
         "retry": {task.name: task.retry.describe() for task in tasks if task.retry is not None},
@@ -214,11 +216,14 @@ def describe(plan: Plan) -> Plain:
 def check_plan(plan: Plan) -> None:
     """Raise DesignError if a part says something that its place in the DAG contradicts."""
     for at, task in enumerate(plan.tasks):
-        part = f"task {task.name!r} of dag {plan.name!r}"
         if task.branch and not plan.downs[at]:
             raise DesignError(
-                f"{part} is a branch, but nothing depends on it; add the tasks that it chooses from"
+                f"task {task.name!r} of dag {plan.name!r} is a branch, but nothing depends on it; "
+                "add the tasks that it chooses from"
             )
         for setup in task.teardown_of:
             if plan.tasks[plan.number[setup]].is_teardown:
-                raise DesignError(f"{part} takes down {setup!r}, which is a teardown itself; name a setup")
+                raise DesignError(
+                    f"task {task.name!r} of dag {plan.name!r} takes down {setup!r}, which is a teardown itself; "
+                    "name a setup"
+                )

@@ -130,6 +130,8 @@ class Task:
         """Add what the task is mapped over and what it takes down to what it depends on."""
         if self.over is not None and self.over not in depends_on:
             depends_on += (self.over,)
+        if not self.teardown_of:
+            return depends_on
         return depends_on + tuple(one for one in self.teardown_of if one not in depends_on)
 
     def __repr__(self) -> str:
@@ -137,7 +139,8 @@ class Task:
 
     def passes_results(self) -> bool:
         """Tell whether the work is given results, or the DAG's input. Raise DesignError if they do not fit."""
-        return self._takes is None or passes_results(self._takes, len(self.depends_on), f"task {self.name!r}")
+        wanted = self._takes
+        return wanted is None or passes_results(wanted, len(self.depends_on), "task", self.name)
 
     @property
     def is_teardown(self) -> bool:
@@ -223,9 +226,12 @@ def _names(given: Any, field: str, part: str) -> tuple[str, ...]:
         raise DesignError(f"{field} of {part} must be a list; write {field}=[{given!r}]")
     if isinstance(given, Task):
         given = (given,)
-    if not isinstance(given, Iterable):
+    if not isinstance(
+        given, (list, tuple, Iterable)
+    ):  # the last alone would do, but takes its time to say so
         raise DesignError(f"{field} of {part} must be a list of names or tasks, not {given!r}")
-    names = tuple([_name(name, f"what {part} depends on") for name in given])
+    what = f"what {part} depends on"
+    names = tuple([one.name if isinstance(one, Task) else checked_name(one, what) for one in given])
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DesignError(f"{part} depends on {twice!r} twice; name it once")
@@ -266,8 +272,11 @@ def _check_roles(task: Task, part: str) -> None:
         raise DesignError(f"{part} cannot be a setup and a teardown; make two tasks of it")
 
 
-def passes_results(wanted: Takes, count: int, part: str) -> bool:
-    """Tell whether a function wants the results of its task's ``count`` dependencies; for 0, the input."""
+def passes_results(wanted: Takes, count: int, part: str, name: str) -> bool:
+    """Tell whether a function wants the results of its task's ``count`` dependencies; for 0, the input.
+
+    Raise DesignError, naming the ``part`` of the task of this ``name``, if they do not fit.
+    """
     if not wanted.least and (wanted.most is not None or not count):
         return False
     if wanted.fits(max(count, 1)):
@@ -277,7 +286,7 @@ def passes_results(wanted: Takes, count: int, part: str) -> bool:
         if count
         else "only an input"
     )
-    raise DesignError(f"{part} takes {wanted}, but has {given}; let it take as many, or none")
+    raise DesignError(f"{part} {name!r} takes {wanted}, but has {given}; let it take as many, or none")
 
 
 def is_flow(work: Any) -> bool:

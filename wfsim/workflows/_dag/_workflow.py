@@ -195,7 +195,8 @@ class DAGWorkflow:
             raise DesignError(
                 f"dag {self.name!r} has a task {task.name!r} already; give this one another name"
             )
-        self._check_agent(task, must_be_there=False)
+        if task.agent is not None:
+            self._check_agent(task, task.agent, must_be_there=False)
         if is_flow(task.run):
             self._refuse_itself(task)
         if self._options.fail_fast and task.trigger_rule not in {"all_success", "all_done_setup_success"}:
@@ -206,14 +207,13 @@ class DAGWorkflow:
         self.check_edge(task)
         self._tasks[task.name] = task
         task._dags.append(self)  # noqa: SLF001 - two classes of one small room; the task tells us of new edges
-        self._awaited.update(name for name in task.depends_on if name not in self._tasks)
         self._plan = None
 
     def check_edge(self, task: Task) -> None:
         """Raise CycleError if what a task depends on leads back to it."""
         if task.name in task.depends_on:
             raise CycleError((task.name, task.name))
-        self._awaited.update(name for name in task.depends_on if name not in self._tasks)
+        self._awaited.update([name for name in task.depends_on if name not in self._tasks])
         # Only a task that others wait for, and that itself leads on to known ones, can close a cycle.
         waited_for = task.name in self._tasks or task.name in self._awaited
         if waited_for and any(name in self._tasks for name in task.depends_on):
@@ -246,19 +246,17 @@ class DAGWorkflow:
         if path:
             raise CycleError((self.name, *path))
 
-    def _check_agent(self, task: Task, *, must_be_there: bool) -> None:
-        if task.agent is None:
-            return
-        agent = self._agents.get(task.agent)
+    def _check_agent(self, task: Task, wanted: str, *, must_be_there: bool) -> None:
+        agent = self._agents.get(wanted)
         part = f"task {task.name!r} of dag {self.name!r}"
         if agent is not None:
             agent.check_skill(task.skill, part, self._agents.values())
             if agent.wants is not None and task.depends_on:
-                passes_results(agent.wants, len(task.depends_on), f"agent of task {task.name!r}")
+                passes_results(agent.wants, len(task.depends_on), "agent of task", task.name)
         elif must_be_there:
-            cure = f"; give it: DAGWorkflow(agents={{{task.agent!r}: function}})"
-            hint = did_you_mean(task.agent, self._agents) or cure
-            raise DesignError(f"{part} needs agent {task.agent!r}, which the dag has not{hint}")
+            cure = f"; give it: DAGWorkflow(agents={{{wanted!r}: function}})"
+            hint = did_you_mean(wanted, self._agents) or cure
+            raise DesignError(f"{part} needs agent {wanted!r}, which the dag has not{hint}")
 
     def _planned(self) -> Plan:
         """Work out, once, all that stays the same from run to run. Raise DesignError if a part is missing."""
@@ -266,8 +264,9 @@ class DAGWorkflow:
             if not self._tasks:
                 raise DesignError(f"dag {self.name!r} has no tasks; add them with add_task(name, func=...)")
             self._refuse_unknown()
-            for task in self.tasks:
-                self._check_agent(task, must_be_there=True)
+            for task in self._tasks.values():
+                if task.agent is not None:
+                    self._check_agent(task, task.agent, must_be_there=True)
             plan = Plan(self.name, self.tasks, self._agents, self._options)
             check_plan(plan)
             self._data = describe(plan)
