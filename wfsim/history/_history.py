@@ -34,21 +34,25 @@ class History(Sequence[Op]):
     A sequence of :class:`Op`. It answers from records and makes an ``Op`` when one is asked for.
     """
 
-    _entries: tuple[Any, ...] = ()
+    _entries: Sequence[Any] = ()
+    _end = 0
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self._records = tuple(records)
 
     @classmethod
-    def of_entries(cls, entries: Iterable[Any]) -> History:
-        """Make a history of what a recorder wrote; it is spelt out when somebody first reads."""
+    def of_entries(cls, entries: Sequence[Any], end: int) -> History:
+        """Make a history of what a recorder wrote before ``end``; it is spelt out when somebody first reads.
+
+        Until then the entries are not copied: a recorder only ever adds to them.
+        """
         history = cls.__new__(cls)
-        history._entries = tuple(entries)  # noqa: SLF001
+        history._entries, history._end = entries, end  # noqa: SLF001
         return history
 
     @cached_property
     def _records(self) -> tuple[Record, ...]:
-        records = tuple(make_records(self._entries))
+        records = tuple(make_records(self._entries[: self._end]))
         self._entries = ()
         return records
 

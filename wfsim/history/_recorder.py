@@ -25,12 +25,12 @@ class Recorder:
             since every step of every design passes there.
     """
 
-    __slots__ = ("_kept", "_now_ns", "entries")
+    __slots__ = ("_end", "_now_ns", "entries")
 
     def __init__(self, now_ns: Callable[[], int]) -> None:
         self._now_ns = now_ns
         self.entries: list[Any] = []
-        self._kept: list[Any] | None = None
+        self._end: int | None = None
 
     def __len__(self) -> int:
         return len(self.entries) // WIDTH
@@ -84,8 +84,8 @@ class Recorder:
 
     def mute(self) -> None:
         """Keep nothing that is recorded from now on: the run is over, and what still moves is cleaned away."""
-        self._kept = list(self.entries)
+        self._end = len(self.entries)
 
     def history(self) -> History:
         """Everything recorded so far. What is recorded later does not change it."""
-        return History.of_entries(self.entries if self._kept is None else self._kept)
+        return History.of_entries(self.entries, len(self.entries) if self._end is None else self._end)
