@@ -40,8 +40,8 @@ CURRENT_TASKS: dict[Any, Any] = asyncio.tasks._current_tasks  # type: ignore[att
 FOREVER_NS = 2**63
 _CHUNK_STEPS = 10_000
 _STALE_MIN = 128
-# The shortest sleep in seconds that the hot loop does itself; less, nothing and NaN are the task's business.
-_SHORTEST = 1e-9
+# The shortest sleep in nanoseconds that the hot loop does itself; less, nothing and NaN are the task's business.
+_SHORTEST = 1.0
 
 
 class Bucket(deque[Any]):
@@ -508,7 +508,7 @@ class Environment(simpy.Environment):
                 else:
                     if wish.__class__ is float and wish >= shortest:
                         try:
-                            item._when = when = self._now + (wish * 1e9).__round__()
+                            item._when = when = self._now + wish.__round__()
                         except OverflowError:  # for ever
                             item._yielded(wish)
                             continue

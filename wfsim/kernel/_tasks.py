@@ -5,7 +5,7 @@ Two kinds share one way of being driven. `Task` is an `asyncio.Task` to all who 
 to make. Both are resumed by the environment's run loop with `task._enter(task._send, None)`: no frame, no
 handle and no future stands between the queue and the coroutine.
 
-A coroutine may yield to the run loop: a float (sleep that many seconds), None (let others run), `PARKED`
+A coroutine may yield to the run loop: a float (sleep that many nanoseconds), None (let others run), `PARKED`
 (somebody will put me back), an asyncio future, or a SimPy event.
 """
 
@@ -57,11 +57,10 @@ def sleep(seconds: float) -> Generator[Any, None, None]:
     it with an error, and then get asyncio's sleep. Asking first which loop runs would cost every wait more
     than this costs the waits of production. Await it; a task is made of `asyncio.sleep`.
     """
-    seconds *= 1.0
     try:
-        yield seconds
+        yield seconds * 1e9
     except RuntimeError as error:
-        if str(error) != f"Task got bad yield: {seconds!r}":
+        if str(error) != f"Task got bad yield: {seconds * 1e9!r}":
             raise
     else:
         return
@@ -288,18 +287,18 @@ class Driven:
         else:
             self._throw(RuntimeError(f"Task got bad yield: {wish!r}"))
 
-    def _sleep(self, delay: float) -> None:
-        if not delay > 0:
-            if delay != delay:  # noqa: PLR0124  (a NaN)
+    def _sleep(self, delay_ns: float) -> None:
+        if not delay_ns > 0:
+            if delay_ns != delay_ns:  # noqa: PLR0124  (a NaN)
                 self._throw(ValueError("Invalid delay: NaN (not a number)"))
             else:
                 self._loop._ready.append(self)
             return
-        if delay == math.inf:
+        if delay_ns == math.inf:
             self._waits = _NEVER
             return
         environment = self._loop.environment
-        self._when = when = environment.now_ns + max(1, round(delay * 1e9))
+        self._when = when = environment.now_ns + max(1, round(delay_ns))
         if environment.runner is self._loop:
             environment.push(when, self)
         else:
