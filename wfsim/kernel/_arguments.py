@@ -27,6 +27,7 @@ def _named(fn: Any, args: tuple[Any, ...]) -> dict[str, Any]:
 
     What has no name is called by its place.
     """
+    fn = getattr(getattr(fn, "__self__", None), "__wrapped__", fn)  # a wrapper's method: what it wraps has names
     keywords: dict[str, Any] = {}
     while isinstance(fn, partial):
         fn, args, keywords = fn.func, (*fn.args, *args), {**fn.keywords, **keywords}

@@ -80,8 +80,8 @@ def is_coroutine_function(fn: Callable[..., Any]) -> bool:
 def _is_async(fn: Callable[..., Any], known: dict[Any, bool]) -> bool:
     """Tell whether `fn` is a coroutine function; `known` remembers, for to look costs a microsecond."""
     key = fn.__func__ if fn.__class__ is MethodType else fn
-    if key.__class__ is not FunctionType:
-        return is_coroutine_function(fn)
+    if key.__class__ is not FunctionType or key.__code__.co_flags & CO_COROUTINE:
+        return is_coroutine_function(key)
     found = known.get(key)
     if found is None:
         if len(known) > _MANY:  # functions made for one call each are not worth remembering

@@ -13,6 +13,7 @@ from wfsim.kernel._tasks import LightTask
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+    from contextvars import Context
 
 
 def now() -> float:
@@ -21,23 +22,30 @@ def now() -> float:
     return asyncio.get_running_loop().time() if loop is None else loop.time()
 
 
-def spawn(coro: Coroutine[Any, Any, Any]) -> LightTask | asyncio.Task[Any]:
-    """Start a coroutine beside the caller: as a light task in a simulation, as an asyncio task elsewhere."""
+def spawn(
+    coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None
+) -> LightTask | asyncio.Task[Any]:
+    """Start a coroutine beside the caller: as a light task in a simulation, as an asyncio task elsewhere.
+
+    ``name`` and ``context`` are those of `asyncio.create_task`: without a context it gets a copy of the caller's.
+    """
     ambient = ambient_of_context()
     if ambient is not None and getcurrent() is ambient.environment.hub:
         loop = ambient.environment.runner
     else:
         loop = running_loop()
     if loop is None:
-        return asyncio.get_running_loop().create_task(coro)
+        return asyncio.get_running_loop().create_task(coro, name=name, context=context)
     task = LightTask()
     task._must_cancel = False
     task._callbacks = None
     task._loop = loop
     task._coro = coro
     task._send = coro.send
-    task._context = context = copy_context()
+    task._context = context = copy_context() if context is None else context
     task._enter = context.run
+    if name is not None:
+        task._name = name
     if loop.watchers:
         loop.watch(task)
     loop._tasks[coro] = task

@@ -147,25 +147,29 @@ def _turned(guards: Mapping[str, Sequence[str]], number: Mapping[str, int]) -> d
 
 def skippable(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a task's function, so that a task that skips itself has done well and says so."""
-    if is_coroutine_function(fn):
+    wrapper = _Skippable(fn)
+    return wrapper.awaited if is_coroutine_function(fn) else wrapper.called
 
-        async def work(*args: Any) -> Any:
-            try:
-                return await fn(*args)
-            except Skip as skip:
-                return Skipped(str(skip))
 
-        work.__wrapped__ = fn  # type: ignore[attr-defined]  # whose parameters name the arguments
-        return work
+class _Skippable:
+    """A task's function. Its methods are wrappers in less room than nested functions take."""
 
-    async def blocking(*args: Any) -> Any:
+    __slots__ = ("__wrapped__",)
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self.__wrapped__ = fn
+
+    async def awaited(self, *args: Any) -> Any:
         try:
-            return await call(fn, *args)
+            return await self.__wrapped__(*args)
         except Skip as skip:
             return Skipped(str(skip))
 
-    blocking.__wrapped__ = fn  # type: ignore[attr-defined]
-    return blocking
+    async def called(self, *args: Any) -> Any:
+        try:
+            return await call(self.__wrapped__, *args)
+        except Skip as skip:
+            return Skipped(str(skip))
 
 
 def _flow(flow: Any, count: int) -> Callable[..., Any]:

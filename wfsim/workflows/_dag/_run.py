@@ -159,8 +159,7 @@ class Run(Course):
 
     def _start(self, unit: int, work: Any, label: str) -> None:
         # In the context in which the run began: what one task sets there is no business of the next.
-        self._running[unit] = task = self._context.run(spawn, work)
-        task.set_name(label)
+        self._running[unit] = spawn(work, name=label, context=self._context.copy())
 
     def _expand(self, at: int) -> None:
         """Make one call of each item of the list that the task is mapped over."""
@@ -217,9 +216,10 @@ class Run(Course):
     async def _once(self, at: int) -> None:
         """Do a task that is one call and has its slot."""
         plan = self._plan
+        args = self._args(at) if plan.passes[at] else ()
         try:
             value = await perform_in(
-                self._where, plan.who[at], plan.works[at], self._args(at), plan.after_failure[at]
+                self._where, plan.who[at], plan.works[at], args, plan.after_failure[at]
             )
         except (Exception, CancelledError) as error:  # noqa: BLE001 - the run raises it when all has ended
             self._slots.free += 1
