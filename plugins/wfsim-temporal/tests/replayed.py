@@ -9,7 +9,7 @@ import functools
 import pytest
 from wfsim_temporal import NonDeterministicWorkflow, check_replay
 from wfsim_temporal._server import Server
-from wfsim_temporal._simulate import _replay_options, definition_of
+from wfsim_temporal._simulate import _replay_options, classes_for
 
 servers = []
 judged = 0
@@ -46,14 +46,12 @@ def judge_all():
 
 def judge(server):
     global judged  # noqa: PLW0603
-    known = [
-        one for worker in server.workers if worker.runs_workflows for one in worker.config()["workflows"]
-    ]
-    by_name = {definition_of(one).name: one for one in known}  # of two versions the later one
-    histories = [
-        one.workflow_history() for one in server.executions.values() if is_sound(one) and one.task.count
-    ]
-    judged += check_replay(histories, list(by_name.values()), **_replay_options(server.workers))
+    by_classes = {}
+    for one in server.executions.values():
+        if is_sound(one) and one.task.count:
+            by_classes.setdefault(classes_for(server, one), []).append(one.workflow_history())
+    for classes, histories in by_classes.items():
+        judged += check_replay(histories, classes, **_replay_options(server.workers))
 
 
 def is_sound(execution):

@@ -8,7 +8,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
 
 from wfsim_temporal._any_activity import AnyActivity, Ending
-from wfsim_temporal._proto import Job, job_of, resolution
+from wfsim_temporal._proto import Job, job_of, keeps_build_id, resolution
 from wfsim_temporal._retry import CANCEL_REQUESTED, HEARTBEAT, SCHEDULE_TO_CLOSE, START_TO_CLOSE
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from wfsim_temporal._execution import Execution
     from wfsim_temporal._journal import Journal
+    from wfsim_temporal._session import Session
 
 _NOT_STARTED = Payloads(
     payloads=[Payload(metadata={"encoding": b"json/plain"}, data=b'"ACTIVITY_ID_NOT_STARTED"')]
@@ -37,6 +38,7 @@ class Activity(AnyActivity):
         self.execution = execution
         self.event_id = 0
         self.is_resolved = False
+        self._stamp: dict[str, Any] | None = None
 
     # -- who asked for it
 
@@ -79,6 +81,11 @@ class Activity(AnyActivity):
     def _new_token(self) -> bytes:
         return f"{self.execution.run_id}/{self.event_id}/{self.attempt}".encode()
 
+    def hand_to(self, session: Session) -> None:
+        """Start an attempt on a worker."""
+        self._stamp = session.worker.stamp
+        super().hand_to(session)
+
     def scheduled_attributes(self) -> dict[str, Any]:
         """Give the attributes of the event that schedules it."""
         asked = self.asked
@@ -88,6 +95,7 @@ class Activity(AnyActivity):
             "task_queue": {"name": self.task_queue},
             "input": {"payloads": asked.arguments},
             "header": {"fields": asked.headers},
+            "use_workflow_build_id": keeps_build_id(asked, self.execution.start.task_queue),
             "retry_policy": asked.retry_policy if asked.HasField("retry_policy") else None,
             **self.limits.attributes(),
         }
@@ -157,5 +165,6 @@ class Activity(AnyActivity):
                 "attempt": self.attempt,
                 "identity": self.identity,
                 "last_failure": self.last_failure,
+                "worker_version": self._stamp,
             },
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from temporalio.api.failure.v1 import Failure
 
 from wfsim_temporal._id_policy import refuses
-from wfsim_temporal._proto import Job, job_of
+from wfsim_temporal._proto import Job, job_of, keeps_build_id
 from wfsim_temporal._retry import NON_RETRYABLE_FAILURE, START_TO_CLOSE
 from wfsim_temporal._start import start_of_child
 
@@ -55,6 +55,7 @@ class Child:
             "workflow_id_reuse_policy": asked.workflow_id_reuse_policy,
             "header": {"fields": asked.headers},
             "cron_schedule": asked.cron_schedule,
+            "inherit_build_id": keeps_build_id(asked, self.owner.start.task_queue),
             "memo": {"fields": asked.memo} if asked.memo else None,
             "retry_policy": asked.retry_policy if asked.HasField("retry_policy") else None,
             **{name: getattr(asked, name) for name in timeouts if asked.HasField(name)},

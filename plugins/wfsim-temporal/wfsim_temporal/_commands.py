@@ -10,7 +10,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 
 from wfsim_temporal import _external as external
 from wfsim_temporal._continuation import after_failure, after_success, following
-from wfsim_temporal._proto import Job, duration, indexed_fields, job_of, ns_of, to_ns
+from wfsim_temporal._proto import Job, duration, indexed_fields, keeps_build_id, ns_of, to_ns
 from wfsim_temporal._start import BY_CONTINUE_AS_NEW
 
 if TYPE_CHECKING:
@@ -63,14 +63,8 @@ class Commands:
     def _start_timer(self, asked: Any) -> None:
         ns = to_ns(asked.start_to_fire_timeout)
         event_id = self._add("TIMER_STARTED", timer_id=str(asked.seq), start_to_fire_timeout=duration(ns))
-        handle = self._server.after(ns, self._fire, asked.seq)
+        handle = self._execution.fire_timer_after(ns, asked.seq)
         self._execution.timers[asked.seq] = Timer(event_id, handle)
-
-    def _fire(self, seq: int) -> None:
-        timer = self._execution.timers.get(seq)
-        if timer is not None and not self._execution.is_closed:
-            attributes = {"timer_id": str(seq), "started_event_id": timer.event_id}
-            self._execution.receive("TIMER_FIRED", attributes, job_of(fire_timer={"seq": seq}))
 
     def _cancel_timer(self, asked: Any) -> None:
         timer = self._execution.timers.pop(asked.seq)
@@ -147,10 +141,8 @@ class Commands:
         self._add(
             "MARKER_RECORDED", marker_name="core_patch", details={"patch-data": Payloads(payloads=[data])}
         )
-        patches = self._execution.patches
-        if asked.patch_id not in patches:
-            patches.append(asked.patch_id)
-        known = _json(sorted(patches), type=b"KeywordList")
+        self._execution.note_patch(asked.patch_id)
+        known = _json(sorted(self._execution.patches), type=b"KeywordList")
         self._upsert({_CHANGE_VERSION: known})
 
     def _upsert_search_attributes(self, asked: Any) -> None:
@@ -161,12 +153,7 @@ class Commands:
         self._add("UPSERT_WORKFLOW_SEARCH_ATTRIBUTES", search_attributes={"indexed_fields": fields})
 
     def _modify_properties(self, asked: Any) -> None:
-        memo = self._execution.memo
-        for name, payload in sorted(asked.upserted_memo.fields.items()):
-            if payload.metadata.get("encoding") == b"binary/null" or not payload.ByteSize():
-                memo.pop(name, None)
-            else:
-                memo[name] = payload
+        self._execution.modify_memo(asked.upserted_memo)
         self._add("WORKFLOW_PROPERTIES_MODIFIED", upserted_memo=asked.upserted_memo)
 
     # -- updates
@@ -209,7 +196,8 @@ class Commands:
         self._close("failed", "WORKFLOW_EXECUTION_FAILED", **told)
 
     def _continue_as_new(self, asked: Any) -> None:
-        start = self._execution.start
+        start, versioning = self._execution.start, self._execution.versioning
+        queue = asked.task_queue or start.task_queue
         attributes = {
             name: one for name, one in self._execution.search_attributes.items() if name != _CHANGE_VERSION
         }
@@ -222,10 +210,13 @@ class Commands:
             cron_schedule="",
             last_failure=None,
             workflow_type=asked.workflow_type or start.workflow_type,
-            task_queue=asked.task_queue or start.task_queue,
+            task_queue=queue,
+            heritage=versioning.heritage_for(
+                queue, initial=getattr(asked, "initial_versioning_behavior", 0), is_next=True
+            ),
             run_timeout_ns=ns_of(asked, "workflow_run_timeout") or start.run_timeout_ns,
             retry_policy=asked.retry_policy if asked.HasField("retry_policy") else start.retry_policy,
-            memo=dict(asked.memo) or self._execution.memo,
+            memo=dict(asked.memo) or start.memo,  # what was changed since does not go on
             search_attributes=indexed_fields(asked) or attributes,
         )
         self._close(
@@ -236,6 +227,7 @@ class Commands:
             task_queue={"name": again.start.task_queue},
             input={"payloads": again.start.payloads},
             initiator=BY_CONTINUE_AS_NEW,
+            inherit_build_id=keeps_build_id(asked, start.task_queue),
         )
 
 

@@ -49,7 +49,12 @@ def after_failure(execution: Execution, failure: Failure) -> tuple[int, Executio
     state, delay_ns = next_try(start.retry_policy, start.attempt, failure, now_ns, execution.deadline_ns)
     if state == IN_PROGRESS:
         again = following(
-            execution, delay_ns=delay_ns, attempt=start.attempt + 1, initiator=BY_RETRY, last_failure=failure
+            execution,
+            delay_ns=delay_ns,
+            attempt=start.attempt + 1,
+            initiator=BY_RETRY,
+            last_failure=failure,
+            heritage=execution.versioning.heritage_for_retry(),
         )
         return state, again
     return state, _on_schedule(execution, start.last_result, failure)
@@ -75,4 +80,5 @@ def _on_schedule(execution: Execution, last_result: Any, last_failure: Failure |
         initiator=BY_CRON,
         last_result=last_result,
         last_failure=last_failure,
+        heritage=execution.versioning.heritage_for_cron(),
     )

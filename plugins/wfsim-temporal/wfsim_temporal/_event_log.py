@@ -18,6 +18,7 @@ _MAY_IGNORE = frozenset(
     )
 )
 """What the server marks as nothing that a worker has to know."""
+_NAMES = {number: name for name, number in EVENT.items()}
 _BYTES_PER_EVENT = 200  # of an event without its payloads; the server counts what it stores
 
 
@@ -41,9 +42,28 @@ class EventLog:
         self._kinds.append(EVENT[kind])
         self._times_ns.append(time_ns)
         self._attributes.append(attributes)
-        held = attributes.get("input") or attributes.get("result")
-        self.size += _BYTES_PER_EVENT if held is None else _BYTES_PER_EVENT + _payload_bytes(held)
+        self.size += _bytes(attributes)
         return len(self._kinds)
+
+    def kind(self, number: int) -> str:
+        """Give the kind of an event, by its id."""
+        return _NAMES[self._kinds[number - 1]]
+
+    def attributes(self, number: int) -> dict[str, Any]:
+        """Give the attributes of an event, by its id, as they were added."""
+        return self._attributes[number - 1]
+
+    def time_ns(self, number: int) -> int:
+        """Give when an event was, by its id."""
+        return self._times_ns[number - 1]
+
+    def prefix(self, length: int) -> EventLog:
+        """Give a log of its own with the first ``length`` events."""
+        made = EventLog()
+        made._kinds, made._times_ns = self._kinds[:length], self._times_ns[:length]
+        made._attributes = self._attributes[:length]
+        made.size = sum(map(_bytes, made._attributes))
+        return made
 
     def cut(self, length: int) -> None:
         """Forget all events after the first ``length``: those of a task that leaves no trace."""
@@ -76,6 +96,11 @@ class EventLog:
     def workflow_history(self, workflow_id: str) -> WorkflowHistory:
         """Give what Temporal's own tools take: ``to_json`` of it is the file they read."""
         return WorkflowHistory(workflow_id, self.events())
+
+
+def _bytes(attributes: dict[str, Any]) -> int:
+    held = attributes.get("input") or attributes.get("result")
+    return _BYTES_PER_EVENT if held is None else _BYTES_PER_EVENT + _payload_bytes(held)
 
 
 def _payload_bytes(held: Any) -> int:

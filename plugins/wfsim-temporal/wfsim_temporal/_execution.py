@@ -17,6 +17,7 @@ from wfsim_temporal._proto import FOREVER, Job, job_of
 from wfsim_temporal._retry import START_TO_CLOSE, TIMEOUT, timeout_failure
 from wfsim_temporal._seed import seed_of
 from wfsim_temporal._updates import Updates
+from wfsim_temporal._versioning import Versioning
 from wfsim_temporal._workflow_task import WorkflowTask
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Execution:
         self.run_id = run_id
         self.seed = seed_of(run_id)
         self.first_run_id = start.first_run_id or run_id
+        self.original_run_id = run_id
         self.began_ns = server.now_ns
         is_first = not start.continued_run_id
         self.deadline_ns = server.deadline_ns(start.execution_timeout_ns) if is_first else start.deadline_ns
@@ -60,6 +62,7 @@ class Execution:
         self.log = EventLog()
         self.journal = Journal.of_workflow(self)
         self.limits = LimitCheck(self, server.limits)
+        self.versioning = Versioning(self)
         self.task = WorkflowTask(self)
         self.timers: dict[int, Timer] = {}
         self.activities: dict[int, Activity] = {}
@@ -71,7 +74,7 @@ class Execution:
         self.memo = dict(start.memo)
         self.search_attributes = dict(start.search_attributes)
         self.patches: list[str] = []
-        self.cancel_requested = False
+        self.cancel_requested = self.is_deleted = False
         self.status = "running"
         self.result: Any = None
         self.failure: Any = None
@@ -110,11 +113,20 @@ class Execution:
         start = self.start
         self.add("WORKFLOW_EXECUTION_STARTED", **start.attributes(self.run_id, self.first_run_id))
         self.task.pending.append(job_of(initialize_workflow=self._initialize()))
+        self._arm()
+        self.task.begin(start.delay_ns, before_task)
+
+    def resume(self) -> None:
+        """Go on with a history that another run began: schedule the next workflow task."""
+        self._arm()
+        self.task.schedule()
+
+    def _arm(self) -> None:
+        start = self.start
         run_timeout_ns = start.run_timeout_ns and start.run_timeout_ns + start.delay_ns
         deadline_ns = min(self.deadline_ns, self.server.deadline_ns(run_timeout_ns))
         if deadline_ns < FOREVER:
             self._deadline = self.server.after(deadline_ns - self.began_ns, self._time_out)
-        self.task.begin(start.delay_ns, before_task)
 
     def _initialize(self) -> dict[str, Any]:
         start = self.start
@@ -159,16 +171,19 @@ class Execution:
         attributes: dict[str, Any] | Callable[[], dict[str, Any]],
         job: Job | Callable[[], Job | None] | None,
         before: Callable[[], object] | None = None,
+        *,
+        wakes: bool = True,
     ) -> None:
         """Take an event from outside, and what the workflow is to learn of it.
 
         While a workflow task is under way it waits. ``before`` appends an event that belongs in front of it;
-        attributes and job may be functions, asked when it is written.
+        attributes and job may be functions, asked when it is written. One that does not wake the workflow is there
+        for its next task.
         """
         if self.is_closed:
             return
         if self.task.is_started:
-            self.task.buffered.append((kind, attributes, job, before))
+            self.task.buffered.append((kind, attributes, job, before, wakes))
             return
         if self.limits.refuses(1 + (before is not None) + self.task.is_idle):
             return
@@ -180,7 +195,7 @@ class Execution:
             if _SIGNALS_NAME_THEIR_EVENT and made.HasField("signal_workflow"):
                 made.signal_workflow.originating_event_id = event_id
             self.task.pending.append(made)
-        if kind != "WORKFLOW_EXECUTION_OPTIONS_UPDATED":  # it wakes nobody
+        if wakes:
             self.task.schedule()
 
     def attach(self, request_id: str, callbacks: Sequence[Any], links: list[Any]) -> None:
@@ -194,11 +209,36 @@ class Execution:
             "attached_completion_callbacks": list(callbacks) or None,
             "links": links,
         }
-        self.receive("WORKFLOW_EXECUTION_OPTIONS_UPDATED", told, None)
+        self.receive("WORKFLOW_EXECUTION_OPTIONS_UPDATED", told, None, wakes=False)
 
     def has_attached(self, request_id: str) -> bool:
         """Whether a request counts on this run without having started it."""
         return request_id in self._attached
+
+    # -- what a workflow changes of itself
+
+    def modify_memo(self, upserted: Any) -> None:
+        """Change the memo; what is null is taken out."""
+        for name, payload in sorted(upserted.fields.items()):
+            if payload.metadata.get("encoding") == b"binary/null" or not payload.ByteSize():
+                self.memo.pop(name, None)
+            else:
+                self.memo[name] = payload
+
+    def note_patch(self, patch_id: str) -> None:
+        """Note that the workflow has passed a patch."""
+        if patch_id not in self.patches:
+            self.patches.append(patch_id)
+
+    def fire_timer_after(self, ns: int, seq: int) -> asyncio.TimerHandle:
+        """Let a timer ring after some time."""
+        return self.server.after(ns, self._fire_timer, seq)
+
+    def _fire_timer(self, seq: int) -> None:
+        timer = self.timers.get(seq)
+        if timer is not None and not self.is_closed:
+            attributes = {"timer_id": str(seq), "started_event_id": timer.event_id}
+            self.receive("TIMER_FIRED", attributes, job_of(fire_timer={"seq": seq}))
 
     # -- the end
 

@@ -32,7 +32,9 @@ SYSTEM: Final = {
     **dict.fromkeys(("ParentWorkflowId", "ParentRunId", "RootWorkflowId", "RootRunId"), "Keyword"),
     **dict.fromkeys(("StartTime", "ExecutionTime", "CloseTime", "TemporalScheduledStartTime"), "Datetime"),
     **dict.fromkeys(("ExecutionDuration", "HistoryLength", "HistorySizeBytes"), "Int"),
-    **dict.fromkeys(("TemporalChangeVersion", "BuildIds"), "KeywordList"),
+    **dict.fromkeys(
+        ("TemporalChangeVersion", "BuildIds", "TemporalUsedWorkerDeploymentVersions"), "KeywordList"
+    ),
     **dict.fromkeys(("TemporalScheduledById", "ScheduleId", "TemporalNamespaceDivision"), "Keyword"),
     **dict.fromkeys(("TemporalWorkerDeployment", "TemporalWorkerDeploymentVersion"), "Keyword"),
     "TemporalWorkflowVersioningBehavior": "Keyword",

@@ -17,6 +17,7 @@ from temporalio.bridge.proto import workflow_activation
 from temporalio.worker import WorkflowInstanceDetails
 
 from wfsim.units import NS_PER_SECOND
+from wfsim_temporal._activation import Activation
 from wfsim_temporal._proto import Job, changed, date, delta, job_of
 from wfsim_temporal.errors import NonDeterministicWorkflow
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from wfsim_temporal._execution import Execution
     from wfsim_temporal._session import Session
-    from wfsim_temporal._workflow_task import Activation
 
 _LOG = logging.getLogger(__name__)
 _INFO_FIELDS: Final = {one.name for one in fields(temporalio.workflow.Info)}
@@ -75,6 +75,8 @@ class CachedWorkflow:
         self._context = Context()
         self._instance: Any = None
         self._flags: list[int] = []
+        self._last: Activation | None = None
+        self.behavior: int = 0
 
     def _enter(self, act: Callable[[Any], Any], argument: Any) -> Any:
         loop = asyncio._get_running_loop()
@@ -83,10 +85,9 @@ class CachedWorkflow:
         finally:
             asyncio._set_running_loop(loop)  # the instance is an event loop of its own, and leaves none
 
-    def activate(
-        self, jobs: list[Job], time_ns: int, length: int, *, is_replay: bool = False
-    ) -> tuple[Sequence[Any], Sequence[int]]:
-        """Activate it with jobs; give its commands and the flags of the SDK that it used. Raises ActivationFailed."""
+    def activate(self, asked: Activation, *, is_replay: bool = False) -> tuple[Sequence[Any], Sequence[int]]:
+        """Activate it as asked; give its commands and the flags of the SDK that it used. Raises ActivationFailed."""
+        jobs, length, version = asked.jobs, asked.history_length, asked.version
         activation = workflow_activation.WorkflowActivation(
             run_id=self._execution.run_id,
             is_replaying=is_replay,
@@ -97,16 +98,22 @@ class CachedWorkflow:
             continue_as_new_suggested=self._execution.server.limits.suggests(
                 length, self._execution.log.size
             ),
+            target_worker_deployment_version_changed=asked.target_changed,
         )
+        if version is not None:
+            told = activation.deployment_version_for_current_task
+            told.deployment_name, told.build_id = version
         timestamp = activation.timestamp
-        timestamp.seconds, timestamp.nanos = divmod(time_ns, NS_PER_SECOND)
+        timestamp.seconds, timestamp.nanos = divmod(asked.time_ns, NS_PER_SECOND)
         if self._instance is None:
             details = _details(self._session, self._execution, jobs[0].initialize_workflow)
             self._instance = self._enter(self._session.worker.runner.create_instance, details)
         completion = self._enter(self._instance.activate, activation)
         if completion.HasField("failed"):
             raise ActivationFailed(completion.failed.failure)
+        self._last = asked
         done = completion.successful
+        self.behavior = done.versioning_behavior or self.behavior
         if done.used_internal_flags:
             self._flags = sorted({*self._flags, *done.used_internal_flags})
         return done.commands, done.used_internal_flags
@@ -138,7 +145,7 @@ class CachedWorkflow:
 
     def _replay(self, number: int, done: Activation, jobs: list[Job]) -> None:
         try:
-            commands, _ = self.activate(jobs, done.time_ns, done.history_length, is_replay=True)
+            commands, _ = self.activate(done._replace(jobs=jobs), is_replay=True)
         except ActivationFailed as error:
             self._differs(number, _first(done.commands), f"an error: {error.args[0].message}")
         for place in range(max(len(commands), len(done.commands))):
@@ -154,7 +161,6 @@ class CachedWorkflow:
 
     async def query(self, asked: Any) -> Any:
         """Ask it something; give the SDK's query result."""
-        server = self._execution.server
         job = job_of(
             query_workflow={
                 "query_id": "query",
@@ -164,9 +170,16 @@ class CachedWorkflow:
             }
         )
         jobs = await self.decode([job]) if self._codec.is_active else [job]
-        commands, _ = self.activate(jobs, server.now_ns, len(self._execution.log))
+        commands, _ = self.activate(self._now(jobs))
         [told] = await self.encode(commands[-1:]) if self._codec.is_active else commands[-1:]
         return told.respond_to_query
+
+    def _now(self, jobs: list[Job]) -> Activation:
+        """Make an activation outside of a task; the version and the like are those of the last one."""
+        now_ns, length, last = self._execution.server.now_ns, len(self._execution.log), self._last
+        if last is None:
+            return Activation(now_ns, length, jobs)
+        return last._replace(time_ns=now_ns, history_length=length, jobs=jobs, commands=())
 
     def evict(self) -> None:
         """Let it go. Its tasks are cancelled without a trace; that may take some tries, as with Core."""
@@ -182,7 +195,7 @@ class CachedWorkflow:
         failure = None
         for _ in range(_EVICTION_TRIES):
             try:
-                self.activate([job], self._execution.server.now_ns, len(self._execution.log))
+                self.activate(self._now([job]))
             except ActivationFailed as error:
                 failure = error.args[0]
             else:
@@ -306,7 +319,7 @@ def _info(execution: Execution, init: Any) -> dict[str, Any]:
         "workflow_id": start.workflow_id,
         "workflow_type": start.workflow_type,
         "first_execution_run_id": execution.first_run_id,
-        "original_execution_run_id": execution.run_id,
+        "original_execution_run_id": execution.original_run_id,
         "workflow_start_time": date(execution.began_ns),
         "root": None
         if root is execution

@@ -48,6 +48,11 @@ class NexusPoller:
         """Whether it takes tasks."""
         return self._session.is_alive
 
+    @property
+    def version(self) -> Any:
+        """The version of the worker, if it has one."""
+        return self._session.version
+
     def takes(self, *, is_workflow_task: bool) -> bool:  # noqa: ARG002 - there is one kind of task here
         """Whether it has room."""
         return len(self._answers) < (self._session.worker.nexus_slots or _SLOTS)

@@ -27,6 +27,8 @@ STATUS: Final[dict[str, int]] = {
     for name, number in WorkflowExecutionStatus.items()
 }
 """The numbers of an execution's status, by their names in lower case."""
+_STAYS: Final = {0, 1}
+"""VersioningIntent: unspecified, which stays on the same task queue, and compatible."""
 FOREVER: Final = 1 << 62
 """A deadline that never comes, in nanoseconds."""
 
@@ -89,6 +91,15 @@ def timestamp(ns: int) -> Timestamp | None:
 def field_or_none(message: Any, field: str) -> Any:
     """Give a message's field if it is set."""
     return getattr(message, field) if message.HasField(field) else None
+
+
+def keeps_build_id(command: Any, queue: str) -> bool | None:
+    """Tell whether Core asks the server to stay with the build id, for what a workflow on a queue starts.
+
+    None stands for no: such a field is left out.
+    """
+    stays = command.versioning_intent in _STAYS and (not command.task_queue or command.task_queue == queue)
+    return stays or None
 
 
 def indexed_fields(command: Any) -> dict[str, Any]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from temporalio.service import RPCStatusCode
+from temporalio.api.enums.v1 import BatchOperationType
+from temporalio.service import RPCError, RPCStatusCode
 
+from wfsim_temporal._rpc_deployment import update_options
 from wfsim_temporal._rpc_error import not_found, rpc_error
+from wfsim_temporal._rpc_reset import reset_in_batch
 from wfsim_temporal._rpc_workflow import describe_info
 from wfsim_temporal._visibility import count_executions, find_executions
 from wfsim_temporal.errors import NotSimulated
@@ -78,7 +81,15 @@ class Batch:
         self.kind = kind
         self.total = total
         self.began_ns = now_ns
+        self.failed = 0
         self._asked = getattr(request, request.WhichOneof("operation"))
+
+    def act(self, what: Callable[[Server, Execution, Any], object], server: Server, one: Execution) -> None:
+        """Do it to one execution; what the server refuses is counted."""
+        try:
+            what(server, one, self.request)
+        except RPCError:
+            self.failed += 1
 
     def told(self, answer: type[Any]) -> Any:
         """Describe it."""
@@ -87,7 +98,8 @@ class Batch:
             job_id=self.request.job_id,
             state=_COMPLETED,
             total_operation_count=self.total,
-            complete_operation_count=self.total,
+            complete_operation_count=self.total - self.failed,
+            failure_operation_count=self.failed,
             reason=self.request.reason,
             identity=self._asked.identity,
         )
@@ -98,20 +110,23 @@ class Batch:
 
 async def _start_batch(server: Server, request: Any, answer: type[Any]) -> Any:
     name = request.WhichOneof("operation")
-    known = _OPERATIONS.get(name)
-    if known is None:
-        raise NotSimulated(f"the batch operation {name} is not simulated; terminate, cancel or signal")
+    act = _OPERATIONS.get(name)
+    if act is None:
+        raise NotSimulated(
+            f"the batch operation {name} is not simulated; act on workflows, not on activities"
+        )
     if request.job_id in server.batches:
         raise rpc_error(RPCStatusCode.ALREADY_EXISTS, f"Batch job {request.job_id} already exists")
-    kind, act = known
     if request.executions:
-        named = [server.open_execution(one.workflow_id, one.run_id) for one in request.executions]
-        found = [one for one in named if one is not None]
+        named = [server.find(one.workflow_id, one.run_id) for one in request.executions]
+        found, missing = [one for one in named if one is not None], named.count(None)
     else:
-        found = [one for one in find_executions(server, request.visibility_query) if not one.is_closed]
-    server.batches[request.job_id] = Batch(request, kind, len(found), server.now_ns)
+        found, missing = find_executions(server, request.visibility_query), 0
+    if name in _OF_OPEN:
+        found = [one for one in found if not one.is_closed]
+    batch = server.batches[request.job_id] = Batch(request, _TYPES[name], len(found) + missing, server.now_ns)
     for one in found:
-        server.soon(act, server, one, request)
+        server.soon(batch.act, act, server, one)
     return answer()
 
 
@@ -129,12 +144,30 @@ def _signal(server: Server, one: Execution, request: Any) -> None:
     server.signal(one, asked.signal, asked.input.payloads, dict(asked.header.fields), asked.identity)
 
 
-# BatchOperationType
-_OPERATIONS: Final[dict[str, tuple[int, Callable[[Server, Execution, Any], None]]]] = {
-    "termination_operation": (1, _terminate),
-    "cancellation_operation": (2, _cancel),
-    "signal_operation": (3, _signal),
+def _delete(server: Server, one: Execution, request: Any) -> None:
+    server.delete(one, request.deletion_operation.identity)
+
+
+def _update_options(server: Server, one: Execution, request: Any) -> None:
+    update_options(server, one, request.update_workflow_options_operation)
+
+
+def _reset(server: Server, one: Execution, request: Any) -> None:
+    reset_in_batch(server, one, request.reset_operation, request.reason)
+
+
+_OPERATIONS: Final[dict[str, Callable[[Server, Execution, Any], None]]] = {
+    "termination_operation": _terminate,
+    "cancellation_operation": _cancel,
+    "signal_operation": _signal,
+    "deletion_operation": _delete,
+    "reset_operation": _reset,
+    "update_workflow_options_operation": _update_options,
 }
+_OF_OPEN: Final = ("termination_operation", "cancellation_operation", "signal_operation")
+_HAS_OTHERS: Final = "BATCH_OPERATION_TYPE_TERMINATE_WORKFLOW" in BatchOperationType.keys()  # noqa: SIM118 - no dict
+_TYPES: Final = {name: number for number, name in enumerate(_OPERATIONS, 13 if _HAS_OTHERS else 1)}
+"""Numbers in BatchOperationType; servers that have batches of activities too have others for those of workflows."""
 
 
 async def _describe_batch(server: Server, request: Any, answer: type[Any]) -> Any:

@@ -17,6 +17,7 @@ from wfsim_temporal._links import link_to_request
 from wfsim_temporal._proto import STATUS, duration
 from wfsim_temporal._rpc_error import not_found, rpc_error
 from wfsim_temporal._start import own_links, start_of
+from wfsim_temporal._versioning import check_override
 
 if TYPE_CHECKING:
     from wfsim_temporal._execution import Execution
@@ -42,6 +43,7 @@ def execution_of(server: Server, named: Any, *, must_run: bool = False) -> Execu
 def start(server: Server, request: Any, signal: tuple[Any, ...] = ()) -> tuple[Execution, bool]:
     """Start a workflow as the id policies allow; tell whether it is new. Raises RPCError ALREADY_EXISTS."""
     wanted = start_of(request, server.now_ns)
+    check_override(server, wanted.heritage.override, wanted.task_queue)
     before = server.find(request.workflow_id)
     if before is None:
         return server.begin(wanted, signal), True
@@ -138,7 +140,7 @@ async def _query(server: Server, request: Any, answer: type[Any]) -> Any:
     session = (
         sticky
         if sticky is not None and sticky.is_alive
-        else server.queue(execution.start.task_queue).session()
+        else server.queue(execution.start.task_queue).session(execution.versioning.workflow_target())
     )
     if session is None:
         message = "no poller seen for task queue recently, worker may be down"
@@ -204,7 +206,10 @@ def describe_info(execution: Execution) -> Any:
         task_queue=start.task_queue,
         history_length=len(execution.log),
         history_size_bytes=execution.log.size,
-        search_attributes=execution.indexed(),
+        search_attributes={
+            "indexed_fields": {**execution.search_attributes, **execution.versioning.search_attributes()}
+        },
+        versioning_info=execution.versioning.info(),
         memo={"fields": execution.memo},
         parent_execution=parent
         and {"workflow_id": parent.owner.start.workflow_id, "run_id": parent.owner.run_id},

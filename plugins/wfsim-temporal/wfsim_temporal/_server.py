@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from wfsim.kernel import VirtualLoop, current, spawn
 from wfsim.units import NS_PER_SECOND
+from wfsim_temporal._deployments import Deployments
 from wfsim_temporal._execution import Execution
 from wfsim_temporal._limits import HistoryLimits
 from wfsim_temporal._nexus_task import CALLBACK_TOKEN
@@ -79,6 +80,7 @@ class Server:
         self.nexus_endpoints: dict[str, Any] = {}
         self.nexus_operations: dict[str, NexusOperation] = {}
         self.search_attribute_types: dict[str, str] = {}
+        self.deployments = Deployments(self)
         self._latest: dict[str, Execution] = {}
         self._latest_standalone: dict[str, StandaloneActivity] = {}
         self._queues: dict[str, TaskQueue] = {}
@@ -143,13 +145,18 @@ class Server:
             found = self._queues[name] = TaskQueue(name, self)
         return found
 
+    def serve(self) -> None:
+        """Look once more who can take what waits: it may go to workers of another version now."""
+        for queue in (*self._queues.values(), *self._nexus_queues.values()):
+            queue.serve()
+
     # -- Nexus
 
     def nexus_queue(self, name: str) -> TaskQueue:
         """Give the task queue of a name for Nexus requests; it has no other tasks."""
         found = self._nexus_queues.get(name)
         if found is None:
-            found = self._nexus_queues[name] = TaskQueue(name, self)
+            found = self._nexus_queues[name] = TaskQueue(name, self, is_nexus=True)
         return found
 
     def nexus_endpoint(self, name: str) -> Any:
@@ -170,17 +177,27 @@ class Server:
 
     def find(self, workflow_id: str, run_id: str = "") -> Execution | None:
         """Give a run by its id, or the latest run of a workflow id."""
-        return self.executions.get(run_id) if run_id else self._latest.get(workflow_id)
+        found = self.executions.get(run_id) if run_id else self._latest.get(workflow_id)
+        return None if found is None or found.is_deleted else found
 
     def open_execution(self, workflow_id: str, run_id: str = "") -> Execution | None:
         """Give a run that has not ended; None if it has, or never was."""
         found = self.find(workflow_id, run_id)
         return None if found is None or found.is_closed else found
 
+    def add(self, execution: Execution) -> None:
+        """Add the latest run of a workflow id."""
+        self._latest[execution.start.workflow_id] = self.executions[execution.run_id] = execution
+
+    def delete(self, execution: Execution, identity: str = "") -> None:
+        """Delete a run: nobody finds it any more. One that is open is terminated first."""
+        self.terminate(execution, identity=identity)
+        execution.is_deleted = True
+
     def begin(self, start: Start, signal: tuple[Any, ...] = ()) -> Execution:
         """Start a run; a signal, as for ``signal``, may be there from the start."""
         execution = Execution(self, start, self.new_id())
-        self._latest[start.workflow_id] = self.executions[execution.run_id] = execution
+        self.add(execution)
         execution.begin(lambda: self.signal(execution, *signal) if signal else None)
         return execution
 

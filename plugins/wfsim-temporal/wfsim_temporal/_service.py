@@ -12,7 +12,9 @@ from wfsim.kernel import fault_point, sleep
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal import (
     _rpc_activity,
+    _rpc_deployment,
     _rpc_nexus,
+    _rpc_reset,
     _rpc_schedule,
     _rpc_standalone,
     _rpc_update,
@@ -36,6 +38,8 @@ CALLS: Final[dict[str, Any]] = {
     **_rpc_schedule.CALLS,
     **_rpc_visibility.CALLS,
     **_rpc_nexus.CALLS,
+    **_rpc_deployment.CALLS,
+    **_rpc_reset.CALLS,
 }
 """All calls that are simulated, by their names."""
 

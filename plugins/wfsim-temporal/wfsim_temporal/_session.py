@@ -11,12 +11,12 @@ from temporalio.api.failure.v1 import Failure
 from wfsim.errors import ReplyLost
 from wfsim.kernel import fault_point, spawn
 from wfsim.units import NS_PER_SECOND
+from wfsim_temporal._activation import Activation
 from wfsim_temporal._attempt import Attempt
 from wfsim_temporal._instance import ActivationFailed, CachedWorkflow, CommandRefused, in_order
 from wfsim_temporal._nexus_worker import NexusPoller
 from wfsim_temporal._payloads import drive
 from wfsim_temporal._slots import SlotsOf
-from wfsim_temporal._workflow_task import Activation
 from wfsim_temporal.errors import NonDeterministicWorkflow
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _UNAVAILABLE_AFTER_NS: Final = 10 * NS_PER_SECOND
 _HEARTBEAT_SHARE: Final = 0.8
+_NO_VERSION: Final = (
+    "versioning behavior cannot be specified without deployment options being set with versioned mode"
+)
 
 
 class Session:
@@ -42,6 +45,7 @@ class Session:
         self.worker = worker
         self.server = worker.server
         self.identity = worker.identity
+        self.version = worker.routed_as
         self.attempts: dict[Attempt, Any] = {}
         self._cache: dict[str, CachedWorkflow] = {}
         self._context = copy_context()
@@ -57,6 +61,8 @@ class Session:
 
     def poll(self) -> None:
         """Begin to take tasks."""
+        if self.version is not None:
+            self.server.deployments.poll(self.version, self.worker.task_queue, self.worker.kinds)
         self.server.queue(self.worker.task_queue).poll(self)
         if self.worker.runs_nexus:
             self._nexus = NexusPoller(self)
@@ -69,8 +75,8 @@ class Session:
 
     @property
     def was_seen_lately(self) -> bool:
-        """Whether the server still believes that it polls its own (sticky) queue."""
-        return not self._is_stopped and self.server.now_ns - self._seen_ns < _UNAVAILABLE_AFTER_NS
+        """Whether the server still believes that it polls its own (sticky) queue, even if it was shut down."""
+        return self.server.now_ns - self._seen_ns < _UNAVAILABLE_AFTER_NS
 
     def takes(self, *, is_workflow_task: bool) -> bool:
         """Whether it has room for a task of this kind."""
@@ -104,7 +110,7 @@ class Session:
 
     async def stop(self) -> None:
         """Shut down: take no more tasks, cancel the attempts under way and wait for them."""
-        self._is_stopped = True
+        self._is_stopped, self._seen_ns = True, self.server.now_ns
         self.server.queue(self.worker.task_queue).leave(self)
         if self._nexus is not None:
             self.server.nexus_queue(self.worker.task_queue).leave(self._nexus)
@@ -202,6 +208,8 @@ class Session:
 
         Tells whether they were sent.
         """
+        if self._is_refused(task):
+            return False
         if not task.machines.local_activities or task.machines.has_ended():
             self.server.soon(task.complete, token)
             return True
@@ -209,6 +217,12 @@ class Session:
         left_ns = task.started_ns + limit_ns - self.server.now_ns
         self.server.after(left_ns, task.heartbeat, token)
         return False
+
+    def _is_refused(self, task: WorkflowTask) -> bool:
+        """Whether the server refuses the answer: then it hears nothing, and the task times out."""
+        task.behavior = self._cache[task.execution.run_id].behavior
+        task.refusal = _NO_VERSION if task.behavior and self.version is None else ""
+        return bool(task.refusal)
 
     def resume(self, task: WorkflowTask, token: int, jobs: list[Any]) -> None:
         """Activate the workflow within an open task: a local activity has ended."""
@@ -248,8 +262,9 @@ class Session:
             if not task.is_current(token):
                 return False
             length = len(task.execution.log)
-            commands, flags = cached.activate(jobs, task.time_ns, length)
-            task.activations.append(Activation(task.time_ns, length, jobs, commands, flags))
+            made = Activation(task.time_ns, length, jobs, self.worker.told_as, task.target_changed)
+            commands, flags = cached.activate(made)
+            task.activations.append(made._replace(commands=commands, flags=flags))
             if has_codec:
                 commands = await cached.encode(commands)
                 if not task.is_current(token):

@@ -17,6 +17,7 @@ from wfsim_temporal._connect import make_client, simulated_temporal
 from wfsim_temporal._replay import check_replay
 from wfsim_temporal._server import Server, Settings, server_here
 from wfsim_temporal._worker import Worker
+from wfsim_temporal.errors import ReplayFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from wfsim.nemesis import Rule
     from wfsim_temporal._event_log import EventLog
+    from wfsim_temporal._execution import Execution
 
 TASK_QUEUE = "wfsim"
 _COLLECT_AFTER = 100_000  # objects: those of some 800 small workflows
@@ -36,6 +38,7 @@ class TemporalRun(Run):
 
     logs: tuple[tuple[str, EventLog], ...] = field(default=(), repr=False, compare=False)
     workflows: tuple[type, ...] = field(default=(), repr=False, compare=False)
+    classes: tuple[tuple[type, ...], ...] = field(default=(), repr=False, compare=False)
     options: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -51,8 +54,20 @@ class TemporalRun(Run):
         return [EventType.Name(one.event_type).removeprefix("EVENT_TYPE_") for one in log.events()]
 
     def check_replay(self) -> int:
-        """Let Temporal's own Replayer judge every history; give how many. Raises ReplayFailed."""
-        return check_replay(self.workflow_histories, self.workflows, **self.options)
+        """Let Temporal's own Replayer judge every history; give how many. Raises ReplayFailed.
+
+        Each is replayed with the workflow classes of the version of the workers that it was on last.
+        """
+        judged, failures = 0, {}
+        for known in dict.fromkeys(self.classes):
+            chosen = zip(self.workflow_histories, self.classes, strict=True)
+            try:
+                judged += check_replay([one for one, its in chosen if its == known], known, **self.options)
+            except ReplayFailed as error:
+                failures.update(error.failures)
+        if failures:
+            raise ReplayFailed(failures)
+        return judged
 
 
 @dataclass(frozen=True)
@@ -165,10 +180,25 @@ def play(program: Program, run: Callable[[], Run]) -> TemporalRun:
     server = program.servers.pop()
     logs = tuple((one.start.workflow_id, one.log) for one in server.executions.values())
     workers = server.workers
-    classes = [one for worker in workers for one in worker.config()["workflows"]]
+    workflows = [one for worker in workers for one in worker.config()["workflows"]]
     return TemporalRun(
-        **known, logs=logs, workflows=tuple(dict.fromkeys(classes)), options=_replay_options(workers)
+        **known,
+        logs=logs,
+        workflows=tuple(dict.fromkeys(workflows)),
+        classes=tuple(classes_for(server, one) for one in server.executions.values()),
+        options=_replay_options(workers),
     )
+
+
+def classes_for(server: Server, execution: Execution) -> tuple[type, ...]:
+    """Give the workflow classes that a run's history is to be replayed with: those of its version's workers.
+
+    Of two of the same name the later one counts.
+    """
+    version = execution.versioning.version
+    of_version = [one for one in server.workers if one.routed_as == version]
+    known = [one for worker in of_version or server.workers for one in worker.config()["workflows"]]
+    return tuple({definition_of(one).name: one for one in known}.values())
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._cron import first_backoff_ns
 from wfsim_temporal._proto import FOREVER, duration, ns_of
 from wfsim_temporal._rpc_error import rpc_error
+from wfsim_temporal._versioning import Heritage, override_of
 
 if TYPE_CHECKING:
     from wfsim_temporal._child import Child
@@ -51,6 +52,7 @@ class Start:
     user_metadata: Any = None
     callbacks: tuple[Any, ...] = ()
     links: tuple[Any, ...] = ()
+    heritage: Heritage = field(default_factory=Heritage)
 
     def attributes(self, run_id: str, first_run_id: str) -> dict[str, Any]:
         """Give the attributes of the event that begins the run."""
@@ -82,6 +84,7 @@ class Start:
             "completion_callbacks": self.callbacks or None,
             "links": self.links,
             **({} if self.parent is None else self.parent.start_attributes()),
+            **self.heritage.attributes(),
         }
 
 
@@ -112,6 +115,7 @@ def start_of(request: Any, now_ns: int) -> Start:
         user_metadata=request.user_metadata if request.HasField("user_metadata") else None,
         callbacks=tuple(request.completion_callbacks) if hasattr(request, "completion_callbacks") else (),
         links=tuple(own_links(request)),
+        heritage=Heritage(override_of(request.versioning_override)),
     )
     return on_schedule(start, request.cron_schedule, now_ns)
 
@@ -133,10 +137,11 @@ def on_schedule(start: Start, cron_schedule: str, now_ns: int) -> Start:
 
 def start_of_child(command: Any, child: Child) -> Start:
     """Read a workflow's command to start a child."""
+    queue = command.task_queue or child.owner.start.task_queue
     start = Start(
         workflow_id=command.workflow_id,
         workflow_type=command.workflow_type,
-        task_queue=command.task_queue or child.owner.start.task_queue,
+        task_queue=queue,
         payloads=tuple(command.input),
         headers=dict(command.headers),
         memo=dict(command.memo),
@@ -148,5 +153,6 @@ def start_of_child(command: Any, child: Child) -> Start:
         run_timeout_ns=ns_of(command, "workflow_run_timeout"),
         task_timeout_ns=ns_of(command, "workflow_task_timeout") or _TASK_TIMEOUT_NS,
         parent=child,
+        heritage=child.owner.versioning.heritage_for(queue),
     )
     return on_schedule(start, command.cron_schedule, child.owner.server.now_ns)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
+from wfsim_temporal._deployments import ACTIVITY, NEXUS, WORKFLOW
+
 if TYPE_CHECKING:
+    from wfsim_temporal._deployments import DeploymentVersion
     from wfsim_temporal._nexus_worker import NexusPoller
     from wfsim_temporal._server import Server
     from wfsim_temporal._session import Session
@@ -29,16 +32,19 @@ class QueuedTask(Protocol):
 
 
 class TaskQueue:
-    """Tasks of one name; workers take turns."""
+    """Tasks of one name; workers take turns. A task for a version waits for the workers of that version."""
 
-    def __init__(self, name: str, server: Server) -> None:
+    def __init__(self, name: str, server: Server, *, is_nexus: bool = False) -> None:
         self.name = name
         self._server = server
+        self._is_nexus = is_nexus
         self._sessions: deque[Any] = deque()
         self._backlog: deque[Any] = deque()
 
     def offer(self, task: QueuedTask) -> None:
         """Add a task: it reaches a worker a message's time later, or when one has room."""
+        if self._server.deployments.by_name:
+            self._server.deployments.use(self.name, self._kind(task))
         self._server.passage.into_queue(self.name, task.name, self._arrive, task)
 
     def poll(self, session: Session | NexusPoller) -> None:
@@ -59,30 +65,63 @@ class TaskQueue:
     def _arrive(self, task: QueuedTask) -> None:
         if not task.is_wanted:
             return
-        session = self._taker(is_workflow_task=task.is_workflow_task)
+        session = None if self._must_wait(task) else self._taker(task)
         if session is None:
             self._backlog.append(task)
         else:
             task.hand_to(session)
 
-    def _taker(self, *, is_workflow_task: bool) -> Any:
+    def _kind(self, task: QueuedTask) -> int:
+        if self._is_nexus:
+            return NEXUS
+        return WORKFLOW if task.is_workflow_task else ACTIVITY
+
+    def _must_wait(self, task: QueuedTask) -> bool:
+        """Whether an activity waits until its workflow has moved to the version that is to do it."""
+        execution = getattr(task, "execution", None)
+        if task.is_workflow_task or execution is None or not self._server.deployments.by_name:
+            return False
+        waits: bool = execution.versioning.moves_for(self.name)
+        if waits:
+            execution.task.move()
+        return waits
+
+    def _version_for(self, task: QueuedTask) -> DeploymentVersion | None:
+        deployments = self._server.deployments
+        if not deployments.by_name:
+            return None
+        execution = getattr(task, "execution", None)  # what no workflow asked for goes where the queue says
+        if execution is None:
+            return deployments.route(self.name, self._kind(task), "").version
+        versioning = execution.versioning
+        found: DeploymentVersion | None = (
+            versioning.workflow_target() if task.is_workflow_task else versioning.activity_target(self.name)
+        )
+        return found
+
+    def _taker(self, task: QueuedTask) -> Any:
+        version = self._version_for(task)
         for _ in range(len(self._sessions)):
             session = self._sessions[0]
             if not session.is_alive:
                 self._sessions.popleft()
                 continue
             self._sessions.rotate(-1)
-            if session.takes(is_workflow_task=is_workflow_task):
+            if session.version == version and session.takes(is_workflow_task=task.is_workflow_task):
                 return session
         return None
 
-    def eager_taker(self) -> Any:
+    def eager_taker(self, task: QueuedTask) -> Any:
         """Give a session that can take a workflow task at once, without having polled for it."""
-        for session in self._sessions:
-            if session.is_alive and session.worker.runs_workflows and session.slots.workflow.has_eager:
+        for session in self._able(self._version_for(task)):
+            if session.slots.workflow.has_eager:
                 return session
         return None
 
-    def session(self) -> Session | None:
-        """Give a session whose worker can run workflows, to answer a query; that takes no slot."""
-        return next((one for one in self._sessions if one.is_alive and one.worker.runs_workflows), None)
+    def session(self, version: DeploymentVersion | None) -> Session | None:
+        """Give a session whose worker, of this version, can run workflows, to answer a query; that takes no slot."""
+        return next(iter(self._able(version)), None)
+
+    def _able(self, version: DeploymentVersion | None) -> list[Any]:
+        known = [one for one in self._sessions if one.is_alive and one.worker.runs_workflows]
+        return [one for one in known if one.version == version]

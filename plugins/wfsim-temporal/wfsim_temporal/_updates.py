@@ -27,7 +27,7 @@ class Update:
         self.accepted = accepted
         self.outcome = outcome
         self.is_accepted = False
-        self._event_id = 0
+        self._event_id = self._admitted_id = 0
 
     def job(self) -> Job:
         """Give it to the workflow."""
@@ -43,14 +43,24 @@ class Update:
             }
         )
 
+    def admit_again(self, execution: Execution, origin: int) -> None:
+        """Write that it is admitted once more, to a run that was reset."""
+        self._admitted_id = len(execution.log) + 1
+        execution.receive(
+            "WORKFLOW_EXECUTION_UPDATE_ADMITTED",
+            {"request": self.request, "origin": origin},
+            self.job(),
+            wakes=False,
+        )
+
     def accept(self, execution: Execution, completed_id: int) -> None:
         """Write that the workflow has accepted it."""
         self._event_id = execution.add(
             "WORKFLOW_EXECUTION_UPDATE_ACCEPTED",
             protocol_instance_id=self.id,
             accepted_request_message_id=f"{self.id}/request",
-            accepted_request_sequencing_event_id=completed_id - 2,
-            accepted_request=self.request,
+            accepted_request_sequencing_event_id=self._admitted_id or completed_id - 2,
+            accepted_request=None if self._admitted_id else self.request,
         )
         execution.journal.fact("update", self.request.input.name)
         _resolve(self.accepted, value=True)
@@ -93,6 +103,12 @@ class Updates:
             task.pending.append(update.job())
             task.schedule()
         return update
+
+    def admit_again(self, request: Any, origin: int) -> None:
+        """Take what was accepted in the run that this one is reset from."""
+        server = self._execution.server
+        update = self._by_id[request.meta.update_id] = Update(request, server.future(), server.future())
+        update.admit_again(self._execution, origin)
 
     def reject(self, update: Update, failure: Any) -> None:
         """Forget an update that the workflow's validator refused: it leaves no event."""

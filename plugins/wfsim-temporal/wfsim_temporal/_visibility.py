@@ -14,6 +14,7 @@ from wfsim_temporal._filter import STATUS_NAMES, SYSTEM, Row, compile_filter, pa
 from wfsim_temporal._filter_parser import BadFilter, parse_filter
 from wfsim_temporal._proto import STATUS
 from wfsim_temporal._rpc_error import rpc_error
+from wfsim_temporal._versioning import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,7 +35,7 @@ def find_executions(server: Server, query: str) -> list[Execution]:
 
     Raises RPCError INVALID_ARGUMENT if the server would refuse the filter.
     """
-    chosen = _choose(server, query, ((one, partial(_column, one)) for one in server.executions.values()))[0]
+    chosen = _choose(server, query, ((one, partial(_column, one)) for one in _known(server)))[0]
     return sorted(chosen, key=_latest_first)
 
 
@@ -43,7 +44,7 @@ def count_executions(server: Server, query: str) -> tuple[int, list[tuple[Any, i
 
     Raises as above.
     """
-    rows = ((one, partial(_column, one)) for one in server.executions.values())
+    rows = ((one, partial(_column, one)) for one in _known(server))
     chosen, group_by = _choose(server, query, rows, counts=True)
     return len(chosen), _by_status(chosen) if group_by else []
 
@@ -78,6 +79,10 @@ def find_schedules(server: Server, query: str) -> list[Schedule]:
     known = [one for one in server.schedules.values() if not one.is_deleted]
     chosen, _ = _choose(server, query, ((one, partial(_schedule_column, one)) for one in known))
     return chosen[::-1]
+
+
+def _known(server: Server) -> list[Execution]:
+    return [one for one in server.executions.values() if not one.is_deleted]
 
 
 def _choose(
@@ -134,6 +139,8 @@ def _column(execution: Execution, name: str) -> Any:
     known = _COLUMNS.get(name)
     if known is not None:
         return known(execution)
+    if name in KEPT:
+        return _decoded(execution.versioning.search_attributes().get(name))
     return _decoded(execution.search_attributes.get(name))
 
 

@@ -16,6 +16,7 @@ from wfsim.kernel import start_process
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._capture import Captured, capture
 from wfsim_temporal._codec import Codec
+from wfsim_temporal._deployments import ACTIVITY, NEXUS, WORKFLOW, DeploymentVersion
 from wfsim_temporal._nexus_worker import sdk_worker
 from wfsim_temporal._service import SimulatedServiceClient
 from wfsim_temporal._session import Session
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from wfsim.kernel import Process
 
 _SIGNATURE: Final = inspect.signature(temporalio.worker.Worker.__init__)
-_REFUSED: Final = {
-    "use_worker_versioning": "worker versioning is",
-    "deployment_config": "worker deployments are",
-}
 
 
 class Worker(temporalio.worker.Worker):
@@ -57,8 +54,7 @@ class Worker(temporalio.worker.Worker):
         self.codec = Codec(client.data_converter, with_headers=_encodes_headers(client))
         self._client = client
         self.tuner = tuner_of(config)
-        self.build_id: str = config["build_id"] or ""
-        self.version: Any = None
+        self._take_version(config["deployment_config"], config["build_id"])
         self.default_throttle_ns = _ns(config["default_heartbeat_throttle_interval"])
         self.longest_throttle_ns = _ns(config["max_heartbeat_throttle_interval"])
         self.interceptors = _interceptors(client, config)
@@ -66,6 +62,7 @@ class Worker(temporalio.worker.Worker):
         if self.runs_nexus:
             sdk_worker(self)  # handlers that are none are told here and now
         self.captured = self._capture()
+        self._check_behaviors()
         self.runner = self._runner()
         number = sum(one.task_queue == self.task_queue for one in self.server.workers) + 1
         self.server.workers.append(self)
@@ -77,7 +74,46 @@ class Worker(temporalio.worker.Worker):
         self._stop: asyncio.Future[None] | None = None
         self._run_task: asyncio.Task[None] | None = None
 
+    def _take_version(self, told: Any, build_id: str | None) -> None:
+        """Note its version.
+
+        ``routed_as`` is the one by which the server chooses its tasks, ``told_as`` the one that its workflows are
+        told, ``stamp`` what events say of it. A build id that the SDK would make up of the code that it has loaded
+        stays unknown: it would be another one in each environment.
+        """
+        self.version: Any = None if told is None else told.version
+        self.build_id: str = (build_id or "") if told is None else told.version.build_id
+        name = "" if told is None else told.version.deployment_name
+        self.told_as = DeploymentVersion(name, self.build_id) if self.build_id else None
+        self.routed_as = self.told_as if told is not None and told.use_worker_versioning else None
+        self.default_behavior: int = 0 if told is None else told.default_versioning_behavior.value
+        self.stamp = {"build_id": self.build_id} if self.build_id else None
+
+    def completed_attributes(self, behavior: int) -> dict[str, Any]:
+        """Give what the completion of a workflow task says of its version."""
+        if self.told_as is None:
+            return {}
+        told: dict[str, Any] = {
+            "worker_version": self.stamp,
+            "worker_deployment_name": self.told_as.deployment,
+        }
+        if self.routed_as is not None:
+            told["versioning_behavior"] = behavior or self.default_behavior
+            told["deployment_version"] = self.routed_as.message()
+        return told
+
     # -- what it runs
+
+    @property
+    def caches(self) -> bool:
+        """Whether it keeps workflows between their tasks."""
+        return bool(self._settings["max_cached_workflows"])
+
+    @property
+    def kinds(self) -> list[int]:
+        """The kinds of task that it polls for."""
+        known = ((self.runs_workflows, WORKFLOW), (self.runs_activities, ACTIVITY), (self.runs_nexus, NEXUS))
+        return [kind for runs, kind in known if runs]
 
     @property
     def task_queue(self) -> str:
@@ -133,6 +169,17 @@ class Worker(temporalio.worker.Worker):
             interceptors=self.interceptors,
             workflow_failure_exception_types=list(self._settings["workflow_failure_exception_types"]),
         )
+
+    def _check_behaviors(self) -> None:
+        """Refuse what the SDK's worker does: workflows that do not say what a new version does to them."""
+        if self.routed_as is None or self.default_behavior:
+            return
+        for name, definition in self.captured.definitions.items():
+            if not (definition.versioning_behavior or definition.dynamic_config_fn):
+                raise ValueError(
+                    f"Workflow {name} must specify a versioning behavior using the `versioning_behavior` argument to "
+                    "`@workflow.defn` or by defining a function decorated with `@workflow.dynamic_config`."
+                )
 
     def _runner(self) -> Any:
         chosen, plain = self._settings["workflow_runner"], self._settings["unsandboxed_workflow_runner"]
@@ -258,9 +305,19 @@ def _configured(client: Client, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(config: Mapping[str, Any]) -> None:
-    for name, what in _REFUSED.items():
-        if config.get(name):
-            raise NotSimulated(f"{what} not simulated; leave out {name}")
+    if config["use_worker_versioning"] and not config["build_id"]:
+        raise ValueError("build_id must be specified when use_worker_versioning is True")
+    told = config["deployment_config"]
+    if told is not None and (config["build_id"] or config["use_worker_versioning"]):
+        raise ValueError("deployment_config cannot be used with build_id or use_worker_versioning")
+    if told is not None and not told.use_worker_versioning and told.default_versioning_behavior.value:
+        raise ValueError(
+            "default_versioning_behavior must be UNSPECIFIED when use_worker_versioning is False"
+        )
+    if config["use_worker_versioning"]:
+        raise NotSimulated(
+            "servers of today have versioning by build ids alone disabled; give the worker a deployment_config"
+        )
     if not (config["workflows"] or config["activities"] or config["nexus_service_handlers"]):
         raise ValueError("At least one activity, Nexus service, or workflow must be specified")
 

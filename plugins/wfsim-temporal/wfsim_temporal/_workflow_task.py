@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.api.failure.v1 import Failure
 
@@ -15,8 +15,9 @@ from wfsim_temporal.errors import WorkflowTaskStuck
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
+    from wfsim_temporal._activation import Activation
     from wfsim_temporal._execution import Execution
     from wfsim_temporal._session import Session
 
@@ -31,19 +32,6 @@ _BACKOFF_FROM_ATTEMPT: Final = 3
 _BACKOFF_NS: Final = 5 * NS_PER_SECOND
 
 
-class Activation(NamedTuple):
-    """One activation of a workflow and the commands that it gave: what a replay must give again.
-
-    ``flags`` are those of the SDK's behaviours that it made use of; on replay they are on from its task on.
-    """
-
-    time_ns: int
-    history_length: int
-    jobs: list[Any]
-    commands: Sequence[Any]
-    flags: Sequence[int] = ()
-
-
 class WorkflowTask:
     """At most one is open at a time; what comes in meanwhile waits in ``buffered``.
 
@@ -53,6 +41,9 @@ class WorkflowTask:
         late_jobs: jobs without an event (updates) that came while a task is under way.
         count: how many were started.
         sticky: the worker's session that has the workflow in its cache.
+        behavior: the versioning behavior that the workflow's code has given.
+        refusal: why the server refuses the answer of the worker; "" if it does not.
+        target_changed: whether a pinned workflow could move to another version.
     """
 
     is_workflow_task = True
@@ -71,6 +62,10 @@ class WorkflowTask:
         self.started_ns = 0
         self.time_ns = 0
         self.token = 0
+        self.behavior = 0
+        self.refusal = ""
+        self.target_changed = False
+        self._is_moving = False
         self._state = "idle"
         self._attempt = 1
         self._mark = 0
@@ -122,8 +117,9 @@ class WorkflowTask:
         self._state = "scheduled"
         self._mark = len(execution.log)
         sticky = self.sticky
-        if sticky is not None and not sticky.is_alive and not sticky.was_seen_lately:
-            sticky = self.sticky = None
+        if sticky is not None and not self._keeps(sticky):
+            self.drop()
+            sticky = None
         name = execution.start.task_queue
         queue = (
             {"name": name, "kind": 1}
@@ -136,11 +132,20 @@ class WorkflowTask:
         )
         self._offer(sticky)
 
+    def _keeps(self, sticky: Session) -> bool:
+        is_there = sticky.is_alive or sticky.was_seen_lately
+        return is_there and self.execution.versioning.fits(sticky.version)
+
+    def move(self) -> None:
+        """See to it that a task brings the workflow to the version that its activities are to go to."""
+        self._is_moving = True
+        self.schedule()
+
     def _offer(self, sticky: Session | None) -> None:
         server = self.execution.server
         if sticky is None:
             queue = server.queue(self.execution.start.task_queue)
-            eager = queue.eager_taker() if self.execution.start.is_eager and not self.count else None
+            eager = queue.eager_taker(self) if self.execution.start.is_eager and not self.count else None
             if eager is None:
                 queue.offer(self)
             else:
@@ -152,6 +157,10 @@ class WorkflowTask:
 
     def _arrive(self, sticky: Session) -> None:
         if not self.is_wanted:
+            return
+        if not self.execution.versioning.fits(sticky.version):
+            self.drop()
+            self._offer(None)
             return
         if sticky.is_alive and sticky.takes(is_workflow_task=True):
             self.hand_to(sticky)
@@ -186,12 +195,14 @@ class WorkflowTask:
         self.started_ns = self.time_ns = server.now_ns
         execution.first_task_ns = execution.first_task_ns or server.now_ns
         length = len(execution.log)
+        self.target_changed = bool(server.deployments.by_name) and execution.versioning.begin()
         self._started_id = execution.add(
             "WORKFLOW_TASK_STARTED",
             scheduled_event_id=self._scheduled_id,
             identity=session.identity,
             history_size_bytes=execution.log.size,
             suggest_continue_as_new=server.limits.suggests(length + 1, execution.log.size),
+            target_worker_deployment_version_changed=self.target_changed or None,
         )
         if self.sticky is not session:
             self.drop()
@@ -211,7 +222,10 @@ class WorkflowTask:
     def _worker_is_silent(self, token: int) -> None:
         if self.is_current(token):
             self.drop()
-            self._time_out(START_TO_CLOSE, self._started_id)
+            if self.refusal and self._attempt >= self.execution.server.settings.task_attempts:
+                self._give_up(self._stuck(self.refusal))
+            else:
+                self._time_out(START_TO_CLOSE, self._started_id)
 
     def _time_out(self, timeout_type: int, started_id: int) -> None:
         execution = self.execution
@@ -248,8 +262,8 @@ class WorkflowTask:
         self.pending += self.late_jobs
         self.late_jobs = []
         buffered, self.buffered = self.buffered, []
-        for kind, attributes, job, before in buffered:
-            self.execution.receive(kind, attributes, job, before)
+        for kind, attributes, job, before, wakes in buffered:
+            self.execution.receive(kind, attributes, job, before, wakes=wakes)
 
     def _write_end(self, kind: str, attributes: dict[str, Any]) -> None:
         """Write how the task ended badly. Of second and later attempts the server keeps no trace."""
@@ -280,16 +294,22 @@ class WorkflowTask:
         cause = cause or (_WORKER_UNHANDLED_FAILURE if error is None else _NON_DETERMINISM)
         self._write_end("WORKFLOW_TASK_FAILED", self._failed(cause, failure))
         if error is None and self._attempt >= settings.task_attempts:
-            start = execution.start
-            error = WorkflowTaskStuck(start.workflow_id, start.workflow_type, self._attempt, failure.message)
+            error = self._stuck(failure.message)
         if error is not None:
-            self._state = "stuck"
-            execution.give_up(error)
-            self._wake()
+            self._give_up(error)
             return
         self._attempt += 1
         backoffs = self._attempt - _BACKOFF_FROM_ATTEMPT
         self._again(_BACKOFF_NS * 2**backoffs if backoffs >= 0 else 0)
+
+    def _stuck(self, message: str) -> WorkflowTaskStuck:
+        start = self.execution.start
+        return WorkflowTaskStuck(start.workflow_id, start.workflow_type, self._attempt, message)
+
+    def _give_up(self, error: Exception) -> None:
+        self._state = "stuck"
+        self.execution.give_up(error)
+        self._wake()
 
     def _failed(self, cause: int, failure: Failure | None = None) -> dict[str, Any]:
         return {
@@ -348,16 +368,13 @@ class WorkflowTask:
             started_event_id=self._started_id,
             identity="" if self.sticky is None else self.sticky.identity,
             sdk_metadata=self.machines.sdk_metadata(is_first=not self.done, lang_flags=self._new_flags()),
+            **self._versioned(),
         )
         self.done.append(self.activations)
         self._new_machines()
         self._attempt = 1
         Commands(execution, completed_id).apply(commands)
-        if (
-            not execution.is_closed
-            and execution.server.settings.replay_every_task
-            and not self.machines.local_activities
-        ):
+        if not execution.is_closed and not self.machines.local_activities and not self._is_cached():
             self.drop()
         self._rest(is_wanted=wants_another)
 
@@ -367,9 +384,24 @@ class WorkflowTask:
             sorted(used - {flag for task in self.done for one in task for flag in one.flags}) if used else []
         )
 
+    def _is_cached(self) -> bool:
+        has_cache = self.sticky is not None and self.sticky.worker.caches
+        return has_cache and not self.execution.server.settings.replay_every_task
+
+    def _versioned(self) -> dict[str, Any]:
+        """Note which version of the workers has done it; give what its completion says of that."""
+        if self.sticky is None:
+            return {}
+        worker = self.sticky.worker
+        self.execution.versioning.complete(worker, self.behavior)
+        return worker.completed_attributes(self.behavior)
+
     def _rest(self, *, is_wanted: bool) -> None:
         self._state = "idle"
-        self.activations = []
+        self.jobs, self.activations = [], []
+        if self._is_moving:
+            self._is_moving = False
+            self.execution.server.soon(self.execution.server.queue(self.execution.start.task_queue).serve)
         if not self.execution.is_closed:
             self._flush()
             if is_wanted or self.pending:

@@ -1,0 +1,179 @@
+"""Resets, deletions and batches: equal to the real server's, and what only a simulation can show."""
+
+import asyncio
+import json
+
+import pytest
+import reset_cases
+import wfsim_temporal
+from real_server import on_real_server
+from temporalio import workflow
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from wfsim_temporal import NotSimulated
+
+NAMES = list(reset_cases.CASES)
+WORKER = {
+    "workflows": [reset_cases.Wishes],
+    "activities": [reset_cases.takes],
+    "task_queue": reset_cases.QUEUE,
+}
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    run = wfsim_temporal.simulate(reset_cases.play_all, **WORKER)
+    played = run.result()
+    assert run.check_replay() > len(NAMES)
+    return json.loads(json.dumps(played))
+
+
+@pytest.fixture(scope="module")
+def real():
+    return json.loads(json.dumps(on_real_server(reset_cases.play_all, **WORKER)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_answers_are_those_of_the_real_server(simulated, real, name):
+    """Results, what the calls answer, and how they refuse."""
+    assert simulated[name][0] == real[name][0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_events_are_those_of_the_real_server(simulated, real, name):
+    """Those of all runs: the ones that were reset, and the new ones."""
+    assert simulated[name][1] == real[name][1]
+
+
+# -- what only a simulation shows
+
+
+@workflow.defn
+class Dice:
+    """Does as many activities as it throws."""
+
+    def __init__(self) -> None:
+        self.may_go = False
+
+    @workflow.signal
+    def go(self) -> None:
+        self.may_go = True
+
+    async def throw(self) -> int:
+        number = workflow.random().randint(1, 1000)
+        await workflow.execute_activity(reset_cases.takes, number, start_to_close_timeout=reset_cases.s(9999))
+        return number
+
+    @workflow.run
+    async def run(self) -> list[int]:
+        before = await self.throw()
+        await workflow.wait_condition(lambda: self.may_go)
+        return [before, await self.throw(), await self.throw()]
+
+
+async def reset_to(client, id, task_id, run_id=""):
+    named = WorkflowExecution(workflow_id=id, run_id=run_id)
+    request = ResetWorkflowExecutionRequest(workflow_execution=named, workflow_task_finish_event_id=task_id)
+    await client.workflow_service.reset_workflow_execution(request)
+
+
+def test_chance_is_another_after_a_reset(simulate):
+    """What was drawn before stays; what is drawn after it is new, and the Replayer draws the same."""
+
+    async def main(client):
+        handle = await client.start_workflow(Dice.run, id="dice", task_queue="wfsim")
+        await handle.signal("go")
+        first = await handle.result()
+        history = await handle.fetch_history()
+        last = [
+            one.event_id for one in history.events if one.HasField("workflow_task_completed_event_attributes")
+        ][1]
+        await reset_to(client, "dice", last)
+        return first, await client.get_workflow_handle("dice").result()
+
+    run = simulate(main, workflows=[Dice], activities=[reset_cases.takes])
+    first, second = run.result()
+    assert first[0] == second[0]
+    assert first[1:] != second[1:]
+    assert run.check_replay() == 2
+
+
+def test_a_worker_that_crashes_replays_a_run_that_was_reset(simulate):
+    """Its history begins in another run."""
+
+    async def main(client):
+        await client.start_workflow(reset_cases.Wishes.run, False, id="reset", task_queue="wfsim")
+        bench = reset_cases.Bench(client)
+        await asyncio.sleep(5)
+        await bench.wish("reset", "note", "patch", "timer")
+        await reset_to(client, "reset", (await bench.tasks("reset"))[-1])
+        again = client.get_workflow_handle("reset")
+        await asyncio.sleep(20)
+        await again.signal("wish", "done")
+        return await again.result()
+
+    options = {"workflows": [reset_cases.Wishes], "activities": [reset_cases.takes]}
+    expected = simulate(main, **options).result()
+    assert expected == ["no note", 0.0, "note", "patch", True, "timer", "done", None, "noted"]
+    every_task = [wfsim_temporal.evict("Wishes", tasks=range(1, 100))]
+    assert simulate(main, faults=every_task, **options).result() == expected
+    crash = wfsim_temporal.crash_worker("Wishes", task=2, restart_after="3s")
+    assert simulate(main, faults=[crash], **options).result() == expected
+
+
+@workflow.defn
+class Parent:
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.execute_child_workflow(reset_cases.Wishes.run, False, id="child")
+
+
+@pytest.mark.parametrize(("id", "what"), [("parent", "a child workflow"), ("child", "its parent")])
+def test_what_cannot_be_begun_again_is_refused(simulate, id, what):
+    """With what it is, and another way."""
+
+    async def main(client):
+        await client.start_workflow(Parent.run, id="parent", task_queue="wfsim")
+        await asyncio.sleep(1)
+        history = await client.get_workflow_handle(id).fetch_history()
+        last = [
+            one.event_id for one in history.events if one.HasField("workflow_task_completed_event_attributes")
+        ][-1]
+        await reset_to(client, id, last)
+
+    run = simulate(main, workflows=[Parent, reset_cases.Wishes], activities=[reset_cases.takes])
+    assert isinstance(run.error, NotSimulated)
+    assert what in str(run.error)
+
+
+def test_a_parent_learns_that_its_child_was_deleted(simulate):
+    """It was terminated, as on a real server."""
+
+    async def main(client):
+        handle = await client.start_workflow(Parent.run, id="parent", task_queue="wfsim")
+        await asyncio.sleep(1)
+        bench = reset_cases.Bench(client)
+        await bench.delete("child")
+        with pytest.raises(Exception, match="Workflow execution failed"):
+            await handle.result()
+
+    run = simulate(main, workflows=[Parent, reset_cases.Wishes], activities=[reset_cases.takes])
+    assert run.error is None
+    assert "CHILD_WORKFLOW_EXECUTION_TERMINATED" in run.events("parent")
+    assert run.events("child")[-1] == "WORKFLOW_EXECUTION_TERMINATED"
+
+
+def test_a_memo_that_was_changed_does_not_go_on(simulate):
+    """A run that continues as new has the memo of the beginning, as on a real server."""
+
+    async def main(client):
+        handle = await client.start_workflow(
+            reset_cases.Wishes.run, False, id="memo", task_queue="wfsim", memo={"note": "first"}
+        )
+        for wish in ("note", "renew", "done"):
+            await handle.signal("wish", wish)
+            await asyncio.sleep(2)
+        return await client.get_workflow_handle("memo").result()
+
+    run = simulate(main, workflows=[reset_cases.Wishes], activities=[reset_cases.takes])
+    assert run.result() == ["first", 0.0, "done", "first"]
