@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 from dataclasses import dataclass
@@ -503,9 +504,22 @@ _OWN = (
 )
 
 
+_TOKENS = ("operationToken", "operationId")
+
+
+def token(text):
+    """Give what an operation's token says, but for the ids of runs and updates."""
+    try:
+        told = json.loads(base64.urlsafe_b64decode(text + "=="))
+    except ValueError:
+        return text
+    return {name: one for name, one in told.items() if name not in {"rid", "uid"}}
+
+
 def known_part(told):
     if isinstance(told, str):
         return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "some-id", told)
     if isinstance(told, dict):
-        return {name: known_part(one) for name, one in sorted(told.items()) if name not in _OWN}
+        kept = {name: one for name, one in sorted(told.items()) if name not in _OWN}
+        return {name: token(one) if name in _TOKENS else known_part(one) for name, one in kept.items()}
     return [known_part(one) for one in told] if isinstance(told, list) else told

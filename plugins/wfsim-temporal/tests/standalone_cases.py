@@ -108,7 +108,9 @@ def chain(error):
         more = [getattr(error, name, None) for name in ("type", "non_retryable", "status")]
         held = getattr(error, "details", None) or getattr(error, "last_heartbeat_details", None)
         details = [plain(one) for one in held or ()]
-        told.append([type(error).__name__, plain(str(error)), *map(str, more), details])
+        failure = getattr(error, "failure", None)
+        source = "" if failure is None else failure.source
+        told.append([type(error).__name__, plain(str(error)), source, *map(str, more), details])
         error = getattr(error, "cause", None) or error.__cause__
     return told
 

@@ -32,6 +32,7 @@ class Activity(AnyActivity):
     """
 
     out_of_time_at = (START_TO_CLOSE, SCHEDULE_TO_CLOSE, HEARTBEAT)
+    source = "Server"
 
     def __init__(self, execution: Execution, asked: Any) -> None:
         super().__init__(execution.server, asked, execution.start.run_timeout_ns)

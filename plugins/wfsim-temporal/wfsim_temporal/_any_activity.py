@@ -103,6 +103,8 @@ class AnyActivity(ABC):
     is_workflow_task = False
     out_of_time_at: ClassVar[tuple[int, ...]]
     """The timeouts that are told as a want of time for another attempt, if there is none for one."""
+    source: ClassVar[str]
+    """Who failures for timeouts come from, as they say."""
 
     def __init__(self, server: Server, asked: Any, run_timeout_ns: int | None) -> None:
         self.server = server
@@ -291,7 +293,7 @@ class AnyActivity(ABC):
         if kind == HEARTBEAT and self._beat_meanwhile():
             return
         self.journal.fact("timeout", self.name, self.attempt, type=TIMEOUT_NAMES[kind])
-        failure = timeout_failure(kind, f"activity {TIMEOUT_NAMES[kind]} timeout")
+        failure = timeout_failure(kind, f"activity {TIMEOUT_NAMES[kind]} timeout", self.source)
         is_final = kind in {SCHEDULE_TO_START, SCHEDULE_TO_CLOSE} and not self.is_cancel_requested
         state, delay_ns = Next(TIMEOUT) if is_final else self._next(failure)
         if state == IN_PROGRESS:
@@ -299,7 +301,7 @@ class AnyActivity(ABC):
             return
         of_attempt = failure if kind in {START_TO_CLOSE, HEARTBEAT} else None
         if state == TIMEOUT and kind in self.out_of_time_at:
-            failure = timeout_failure(SCHEDULE_TO_CLOSE, _OUT_OF_TIME)
+            failure = timeout_failure(SCHEDULE_TO_CLOSE, _OUT_OF_TIME, self.source)
         self._explain(failure)
         self._end(Ending("timed_out", state, failure=failure, of_attempt=of_attempt))
 

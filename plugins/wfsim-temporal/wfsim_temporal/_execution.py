@@ -13,6 +13,7 @@ from wfsim_temporal._event_log import EventLog
 from wfsim_temporal._journal import Journal
 from wfsim_temporal._limits import LimitCheck
 from wfsim_temporal._links import link_to_event
+from wfsim_temporal._nexus_failure import Completion, outcome_of_run
 from wfsim_temporal._proto import FOREVER, Job, job_of
 from wfsim_temporal._retry import START_TO_CLOSE, TIMEOUT, timeout_failure
 from wfsim_temporal._seed import seed_of
@@ -256,8 +257,10 @@ class Execution:
         if self.next_run is None:
             if self.start.parent is not None:
                 self.server.soon(self.start.parent.on_closed, self)
-            for callback in self.callbacks:
-                self.server.call_back_soon(callback, self)
+            if self.callbacks:
+                failure = None if status == "completed" else outcome_of_run(self)
+                told = Completion(self.first_event_link(), self.result, failure)
+                self.server.call_back_soon(self.callbacks, told)
             self.children.on_parent_closed()
         else:
             self.next_run.callbacks = self.callbacks

@@ -13,6 +13,9 @@ from temporalio.api.common.v1 import Link
 from temporalio.api.enums.v1 import EventType
 
 _TYPE: Final = Link.WorkflowEvent.DESCRIPTOR.full_name
+_KNOWS_ACTIVITIES: Final = "activity" in Link.DESCRIPTOR.fields_by_name  # older releases of the SDK do not
+_OF_ACTIVITY: Final = f"{Link.DESCRIPTOR.full_name}.Activity"
+_ACTIVITY_PATH: Final = re.compile(r"/namespaces/([^/]+)/activities/([^/]+)/([^/]+)/details")
 _PATH: Final = re.compile(r"/namespaces/([^/]+)/workflows/([^/]+)/([^/]+)/history")
 _BY_EVENT: Final = "EventReference"
 
@@ -31,6 +34,15 @@ def link_to_request(namespace: str, workflow_id: str, run_id: str, request_id: s
     link.workflow_event.request_id_ref.request_id = request_id
     link.workflow_event.request_id_ref.event_type = EventType.Value(f"EVENT_TYPE_{kind}")
     return link
+
+
+def link_to_activity(namespace: str, activity_id: str, run_id: str) -> Any:
+    """Make a link to an activity that no workflow asked for; None if the SDK knows no such links."""
+    if not _KNOWS_ACTIVITIES:
+        return None
+    made = Link()
+    made.activity.namespace, made.activity.activity_id, made.activity.run_id = namespace, activity_id, run_id
+    return made
 
 
 def _link(namespace: str, workflow_id: str, run_id: str) -> Any:
@@ -56,8 +68,14 @@ def as_nexus(link: Any) -> dict[str, str]:
 
 def from_nexus(links: Any) -> list[Any]:
     """Read the links that a handler gives; those of other types are left out, as by the server."""
-    read = (_read(one.url) for one in links if one.type == _TYPE)
+    readers = {_TYPE: _read, _OF_ACTIVITY: _read_activity}
+    read = (readers[one.type](one.url) for one in links if one.type in readers)
     return [one for one in read if one is not None]
+
+
+def _read_activity(url: str) -> Any:
+    found = _ACTIVITY_PATH.fullmatch(urlsplit(url).path)
+    return None if found is None else link_to_activity(*(unquote(part) for part in found.groups()))
 
 
 def _read(url: str) -> Any:

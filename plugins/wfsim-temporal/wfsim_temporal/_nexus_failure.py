@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from google.protobuf import json_format
 from temporalio.api.failure.v1 import Failure
@@ -18,6 +18,14 @@ _TEMPORAL_FAILURE: Final = "temporal.api.failure.v1.Failure"
 _FINAL: Final = ("BAD_REQUEST", "UNAUTHENTICATED", "UNAUTHORIZED", "NOT_FOUND", "NOT_IMPLEMENTED", "CONFLICT")
 # NexusHandlerErrorRetryBehavior
 _RETRYABLE: Final = 1
+
+
+class Completion(NamedTuple):
+    """What came of that which backs an operation, and a link to it. It has succeeded if there is no failure."""
+
+    link: Any
+    result: Any
+    failure: Failure | None
 
 
 def operation_failure(operation: NexusOperation, cause: Failure, message: str = _UNSUCCESSFUL) -> Failure:

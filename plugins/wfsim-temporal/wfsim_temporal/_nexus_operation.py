@@ -18,7 +18,6 @@ from wfsim_temporal._nexus_failure import (
     no_endpoint,
     no_time_left,
     operation_failure,
-    outcome_of_run,
     refusal,
     timeout_cause,
 )
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from wfsim_temporal._execution import Execution
+    from wfsim_temporal._nexus_failure import Completion
 
 # NexusOperationCancellationType
 WAIT_COMPLETED: Final = 0
@@ -272,18 +272,18 @@ class NexusOperation:
     def _start_job(self, **outcome: Any) -> Job:
         return job_of(resolve_nexus_operation_start={"seq": self.asked.seq, **outcome})
 
-    def complete_from(self, run: Execution, token: str) -> None:
-        """Take the outcome of the run that backs it; it may come before the handler has answered."""
+    def complete_from(self, told: Completion, token: str) -> None:
+        """Take the outcome of what backs it; it may come before the handler has answered."""
         if self._is_over or self.execution.is_closed:
             return
         if not self._is_started:
             self._task = None
             self._disarm("request")
-            self._begin(token, [run.first_event_link()])
-        if run.status == "completed":
-            self._end("COMPLETED", {"result": run.result}, completed=run.result)
+            self._begin(token, [] if told.link is None else [told.link])
+        if told.failure is None:
+            self._end("COMPLETED", {"result": told.result}, completed=told.result)
         else:
-            self._end_unsuccessful(outcome_of_run(run))
+            self._end_unsuccessful(told.failure)
 
     def _end_unsuccessful(self, cause: Failure) -> None:
         if cause.HasField("canceled_failure_info"):

@@ -99,8 +99,8 @@ def _is_retryable(failure: Failure, non_retryable: Any) -> bool:
     return True
 
 
-def timeout_failure(kind: int, message: str) -> Failure:
+def timeout_failure(kind: int, message: str, source: str = "Server") -> Failure:
     """Make the server's own failure for a timeout."""
-    failure = Failure(message=message, source="Server")
+    failure = Failure(message=message, source=source)
     failure.timeout_failure_info.timeout_type = kind  # type: ignore[assignment]
     return failure

@@ -46,15 +46,23 @@ def _refused(message: str) -> Exception:
 async def _start(server: Server, request: Any, answer: type[Any]) -> Any:
     before = server.find_standalone(request.activity_id)
     if before is not None and request.request_id and before.request.request_id == request.request_id:
-        return answer(run_id=before.run_id, started=True)  # the same request once more: its answer was lost
+        return _started(before, answer, is_new=True)  # the same request once more: its answer was lost
     if before is not None and not before.is_gone and request.id_conflict_policy == _USE_EXISTING:
-        return answer(run_id=before.run_id, started=False)
+        before.attach(getattr(request, "completion_callbacks", ()))
+        return _started(before, answer, is_new=False)
     if before is not None and _refuses(before, request.id_reuse_policy):
         told = details.ActivityExecutionAlreadyStartedFailure(
             run_id=before.run_id, start_request_id=before.request.request_id
         )
         raise rpc_error(RPCStatusCode.ALREADY_EXISTS, "activity execution already started", told)
-    return answer(run_id=server.begin_standalone(request).run_id, started=True)
+    return _started(server.begin_standalone(request), answer, is_new=True)
+
+
+def _started(activity: StandaloneActivity, answer: type[Any], *, is_new: bool) -> Any:
+    told, link = answer(run_id=activity.run_id, started=is_new), activity.link()
+    if link is not None and "link" in told.DESCRIPTOR.fields_by_name:
+        told.link.CopyFrom(link)
+    return told
 
 
 def _refuses(before: StandaloneActivity, reuse: int) -> bool:

@@ -9,8 +9,7 @@ from temporalio.api.update.v1 import UpdateRef
 from temporalio.api.workflowservice.v1 import UpdateWorkflowExecutionResponse
 
 from wfsim_temporal._rpc_error import not_found
-from wfsim_temporal._rpc_workflow import add_link, execution_of, start
-from wfsim_temporal.errors import NotSimulated
+from wfsim_temporal._rpc_workflow import execution_of, start
 
 if TYPE_CHECKING:
     from wfsim_temporal._server import Server
@@ -21,8 +20,6 @@ _COMPLETED: Final = 3
 
 
 async def _update(server: Server, request: Any, answer: type[Any]) -> Any:
-    if getattr(request.request, "completion_callbacks", ()):
-        raise NotSimulated("a Nexus operation that an update backs is not simulated; let a workflow back it")
     execution = execution_of(server, request.workflow_execution, must_run=True)
     update = execution.updates.admit(request.request)
     await asyncio.shield(update.accepted)
@@ -33,8 +30,8 @@ async def _update(server: Server, request: Any, answer: type[Any]) -> Any:
     told = answer(update_ref=reference, stage=_ACCEPTED)
     if update.outcome.done():
         told = answer(update_ref=reference, outcome=update.outcome.result(), stage=_COMPLETED)
-    if update.is_accepted:
-        add_link(told, execution, "", "WORKFLOW_EXECUTION_UPDATE_ACCEPTED")
+    if update.is_accepted and "link" in told.DESCRIPTOR.fields_by_name:
+        told.link.CopyFrom(update.link(execution))
     return told
 
 

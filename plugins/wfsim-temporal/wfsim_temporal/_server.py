@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from wfsim.kernel import Simulation
     from wfsim_temporal._any_activity import AnyActivity
+    from wfsim_temporal._nexus_failure import Completion
     from wfsim_temporal._nexus_operation import NexusOperation
     from wfsim_temporal._rpc_visibility import Batch
     from wfsim_temporal._schedule import Schedule
@@ -163,15 +164,16 @@ class Server:
         """Give the Nexus endpoint of a name; None if there is none."""
         return next((one for one in self.nexus_endpoints.values() if one.spec.name == name), None)
 
-    def call_back_soon(self, callback: Any, run: Execution) -> None:
-        """Tell the Nexus operation that a run backs how it ended; that goes by way of the caller's endpoint."""
-        self.after(2 * self.settings.latency_ns, self._call_back, callback, run)
+    def call_back_soon(self, callbacks: Iterable[Any], told: Completion) -> None:
+        """Tell Nexus operations what came of that which backs them; that goes by way of the caller's endpoint."""
+        for callback in callbacks:
+            self.after(2 * self.settings.latency_ns, self._call_back, callback, told)
 
-    def _call_back(self, callback: Any, run: Execution) -> None:
+    def _call_back(self, callback: Any, told: Completion) -> None:
         header = callback.nexus.header
         operation = self.nexus_operations.get(header.get(CALLBACK_TOKEN, ""))
         if operation is not None:
-            operation.complete_from(run, header.get("nexus-operation-token", ""))
+            operation.complete_from(told, header.get("nexus-operation-token", ""))
 
     # -- executions
 

@@ -16,6 +16,8 @@ from temporalio.bridge.proto.workflow_commands import ScheduleActivity
 
 from wfsim_temporal._any_activity import AnyActivity, Ending
 from wfsim_temporal._journal import Journal
+from wfsim_temporal._links import link_to_activity
+from wfsim_temporal._nexus_failure import Completion
 from wfsim_temporal._proto import duration, ns_of, timestamp
 from wfsim_temporal._retry import (
     HEARTBEAT,
@@ -26,6 +28,8 @@ from wfsim_temporal._retry import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from wfsim_temporal._server import Server
 
 STATUS: Final[dict[str, int]] = {
@@ -62,6 +66,7 @@ class StandaloneActivity(AnyActivity):
     """
 
     out_of_time_at = (START_TO_CLOSE, HEARTBEAT)
+    source = ""
 
     def __init__(self, server: Server, request: Any) -> None:
         super().__init__(server, _asked(request), None)
@@ -71,6 +76,7 @@ class StandaloneActivity(AnyActivity):
         self.outcome: Any = None
         self.closed = server.future()
         self.stopped_by: dict[str, str] = {}
+        self.callbacks = list(getattr(request, "completion_callbacks", ()))
         self.delay_ns = _delay_ns(request)
         self.closed_ns = self.attempt_ended_ns = self.retry_ns = self.next_ns = 0
         self.beats = 0
@@ -194,6 +200,16 @@ class StandaloneActivity(AnyActivity):
         self.outcome = ActivityExecutionOutcome(**told)
         self.journal.close(ending.kind, failure)
         self.closed.set_result(None)
+        told_of = Completion(self.link(), ending.payload, failure)
+        self.server.call_back_soon(self.callbacks, told_of)
+
+    def attach(self, callbacks: Iterable[Any]) -> None:
+        """Let somebody else hear of its end too; who is to hear of it already is no news."""
+        self.callbacks += [one for one in callbacks if one not in self.callbacks]
+
+    def link(self) -> Any:
+        """Give a link to it; None if the SDK knows no such links."""
+        return link_to_activity(self.server.namespace, self.asked.activity_id, self.run_id)
 
     # -- descriptions
 

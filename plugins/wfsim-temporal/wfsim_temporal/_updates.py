@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.update.v1 import Outcome
 
+from wfsim_temporal._links import link_to_request
+from wfsim_temporal._nexus_failure import Completion
 from wfsim_temporal._proto import Job, job_of
 from wfsim_temporal._rpc_error import not_found
 
@@ -28,6 +30,7 @@ class Update:
         self.outcome = outcome
         self.is_accepted = False
         self._event_id = self._admitted_id = 0
+        self.callbacks = list(getattr(request, "completion_callbacks", ()))
 
     def job(self) -> Job:
         """Give it to the workflow."""
@@ -75,7 +78,23 @@ class Update:
             outcome=outcome,
             accepted_event_id=self._event_id,
         )
+        self.settle(execution, outcome)
+
+    def settle(self, execution: Execution, outcome: Outcome) -> None:
+        """Tell all who wait for it what came of it."""
+        if self.outcome.done():
+            return
         _resolve(self.outcome, outcome)
+        failure = outcome.failure if outcome.HasField("failure") else None
+        payloads = outcome.success.payloads
+        told = Completion(self.link(execution), payloads[0] if payloads else None, failure)
+        execution.server.call_back_soon(self.callbacks, told)
+
+    def link(self, execution: Execution) -> Any:
+        """Give a link to its acceptance."""
+        named = (execution.server.namespace, execution.start.workflow_id, execution.run_id)
+        request_id = getattr(self.request, "request_id", "")
+        return link_to_request(*named, request_id, "WORKFLOW_EXECUTION_UPDATE_ACCEPTED")
 
 
 class Updates:
@@ -93,6 +112,8 @@ class Updates:
         """Take a client's request; the next workflow task brings it to the workflow."""
         known = self._by_id.get(request.meta.update_id)
         if known is not None:
+            more = getattr(request, "completion_callbacks", ())
+            known.callbacks += [one for one in more if one not in known.callbacks]
             return known
         server = self._execution.server
         update = self._by_id[request.meta.update_id] = Update(request, server.future(), server.future())
@@ -124,6 +145,8 @@ class Updates:
                 error = not_found("workflow execution already completed")
                 update.accepted.set_exception(error)
                 update.accepted.exception()
+            if update.is_accepted:
+                update.settle(self._execution, Outcome(failure=_came_too_late()))
             _resolve(update.outcome, Outcome(failure=_came_too_late()))
 
     def give_up(self, error: Exception) -> None:
