@@ -10,7 +10,7 @@ from __future__ import annotations
 from wfsim.kernel._ambient import ambient_of_context, current, current_process, running_loop, running_task
 from wfsim.kernel._cause import cause_of
 from wfsim.kernel._distributions import Distribution, constant, empirical, exponential, lognormal, uniform
-from wfsim.kernel._environment import Environment
+from wfsim.kernel._environment import PARKED, Environment
 from wfsim.kernel._faultpoint import Decide, Fault, FaultPoint, Nemesis, fault_point
 from wfsim.kernel._loop import VirtualLoop
 from wfsim.kernel._operation import (
@@ -29,7 +29,7 @@ from wfsim.kernel._operation import (
 from wfsim.kernel._process import Process, crash, start_process
 from wfsim.kernel._simulation import Bounds, Outcome, Simulation
 from wfsim.kernel._streams import Stream
-from wfsim.kernel._tasks import PARKED, LightTask, park, sleep, wake
+from wfsim.kernel._tasks import LightTask, park, sleep, wake
 from wfsim.kernel._wait import now, spawn
 from wfsim.kernel._waiting import Waiting
 

@@ -27,7 +27,8 @@ def _named(fn: Any, args: tuple[Any, ...]) -> dict[str, Any]:
 
     What has no name is called by its place.
     """
-    fn = getattr(getattr(fn, "__self__", None), "__wrapped__", fn)  # a wrapper's method: what it wraps has names
+    # A wrapper's method says nothing of the names; what the wrapper wraps does.
+    fn = getattr(getattr(fn, "__self__", None), "__wrapped__", fn)
     keywords: dict[str, Any] = {}
     while isinstance(fn, partial):
         fn, args, keywords = fn.func, (*fn.args, *args), {**fn.keywords, **keywords}

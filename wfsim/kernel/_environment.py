@@ -44,6 +44,15 @@ _STALE_MIN = 128
 _SHORTEST = 1.0
 
 
+class Parked:
+    """What a coroutine yields to stay out of the queue until somebody puts it back."""
+
+    __slots__ = ()
+
+
+PARKED = Parked()
+
+
 class Bucket(deque[Any]):
     """Several items due at one instant, in the order in which they were set."""
 
@@ -463,7 +472,7 @@ class Environment(simpy.Environment):
         """
         queue, slots, ready, current = self._queue, self._slots, loop._ready, CURRENT_TASKS
         pop, push, replace, take, put = heappop, heappush, heapreplace, slots.pop, slots.setdefault
-        next_ready, shortest = ready.popleft, _SHORTEST
+        next_ready, shortest, parked = ready.popleft, _SHORTEST, PARKED
         batch = self._batch
         size = min(_CHUNK_STEPS, self._step_bound - self.steps, self._stalled_bound, self._operation_bound)
         steps = repeat(None, size)
@@ -529,7 +538,7 @@ class Environment(simpy.Environment):
                     elif wish.__class__ is Bucket:
                         ready.extendleft(reversed(wish.in_asyncios_order()))
                         batch += len(wish)
-                    else:
+                    elif wish is not parked:
                         item._yielded(wish)
         finally:
             self._batch = batch

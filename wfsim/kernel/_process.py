@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from wfsim.errors import DesignError, ProcessCrashed
 from wfsim.kernel._ambient import PROCESS, current
 from wfsim.kernel._cause import PARENT
+from wfsim.kernel._environment import PARKED
 from wfsim.kernel._operation import call
-from wfsim.kernel._tasks import PARKED, park
+from wfsim.kernel._tasks import park
 from wfsim.units import NS_PER_SECOND
 
 if TYPE_CHECKING:

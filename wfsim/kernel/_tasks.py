@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
 
-from wfsim.kernel._environment import CURRENT_TASKS, Deferred
+from wfsim.kernel._environment import CURRENT_TASKS, PARKED, Deferred, Parked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -35,14 +35,6 @@ _future_set_result = asyncio.Future.set_result
 _future_set_exception = asyncio.Future.set_exception
 _future_cancel = asyncio.Future.cancel
 
-
-class _Parked:
-    """What a coroutine yields to stay out of the queue until somebody puts it back."""
-
-    __slots__ = ()
-
-
-PARKED = _Parked()
 
 _stock_sleep = asyncio.sleep
 
@@ -73,7 +65,7 @@ def _is_own_wait(given: object) -> bool:
 
 
 @types.coroutine
-def park() -> Generator[_Parked, None, None]:
+def park() -> Generator[Parked, None, None]:
     """Wait until `wake`; set the task's `_waits` to what can forget it when it is cancelled."""
     yield PARKED
 

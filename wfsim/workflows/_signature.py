@@ -39,11 +39,10 @@ _known = lru_cache(Takes)  # there are few of them, and to make one takes as lon
 
 def takes(fn: object, part: str) -> Takes:
     """Read a function's signature. Raise DesignError, naming the ``part``, if nobody can call it."""
-    if (
-        fn.__class__ is FunctionType and not fn.__dict__
-    ):  # inspect takes its time, and designs have many steps
+    # inspect takes its time, and designs have many steps. To look into `fn.__dict__` would make one.
+    if fn.__class__ is FunctionType and not hasattr(fn, "__wrapped__") and not hasattr(fn, "__signature__"):
         code = fn.__code__
-        if not code.co_kwonlyargcount:
+        if not code.co_kwonlyargcount and not code.co_flags & inspect.CO_VARKEYWORDS:
             most = code.co_argcount
             least = most - len(fn.__defaults__ or ())
             return _known(least, None if code.co_flags & inspect.CO_VARARGS else most)

@@ -218,9 +218,7 @@ class Run(Course):
         plan = self._plan
         args = self._args(at) if plan.passes[at] else ()
         try:
-            value = await perform_in(
-                self._where, plan.who[at], plan.works[at], args, plan.after_failure[at]
-            )
+            value = await perform_in(self._where, plan.who[at], plan.works[at], args, plan.after_failure[at])
         except (Exception, CancelledError) as error:  # noqa: BLE001 - the run raises it when all has ended
             self._slots.free += 1
             self._failed(at, error)

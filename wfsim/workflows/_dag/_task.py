@@ -230,8 +230,12 @@ def _names(given: Any, field: str, part: str) -> tuple[str, ...]:
         given, (list, tuple, Iterable)
     ):  # the last alone would do, but takes its time to say so
         raise DesignError(f"{field} of {part} must be a list of names or tasks, not {given!r}")
-    what = f"what {part} depends on"
-    names = tuple([one.name if isinstance(one, Task) else checked_name(one, what) for one in given])
+    names = tuple(
+        [
+            one if one.__class__ is str and one.strip() else _name(one, f"what {part} depends on")
+            for one in given
+        ]
+    )
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DesignError(f"{part} depends on {twice!r} twice; name it once")
