@@ -583,9 +583,13 @@ async def play_all_here():
 
 async def play_all(client):
     """Play all cases beside a worker."""
-    told = await a_few_at_once([play(client, name) for name in CASES])
+    told = await a_few_at_once([in_time(name, CASES[name](client, name)) for name in CASES])
     return {**dict(told), "lists": await lists(client)}
 
 
-async def play(client, name):
-    return name, await asyncio.wait_for(CASES[name](client, name), 40)
+async def in_time(name, work):
+    """Give what a case tells by its name; one that a busy machine leaves without an end fails alone."""
+    try:
+        return name, await asyncio.wait_for(work, 40)
+    except TimeoutError:
+        return name, "late"

@@ -24,6 +24,7 @@ from temporalio.api.operatorservice.v1 import (
     UpdateNexusEndpointRequest,
 )
 from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
@@ -154,6 +155,36 @@ def test_a_lost_answer_starts_no_second_workflow(simulate):
     assert [one.workflow_id for one in run.workflow_histories] == ["runs", "slow-runs"]
     events = [one for one in run.events("runs") if one.startswith("NEXUS")]
     assert events == ["NEXUS_OPERATION_SCHEDULED", "NEXUS_OPERATION_STARTED", "NEXUS_OPERATION_COMPLETED"]
+
+
+def test_a_lost_answer_counts_once_on_a_run_that_others_began(simulate):
+    """The second request for a run notes itself in its history; the same once more is no news, and wakes nobody."""
+
+    class Patient(cases.GreetingsHandler):
+        @nexus.workflow_run_operation
+        async def greet_together(
+            self, ctx: nexus.WorkflowRunOperationContext, greeting: cases.Greeting
+        ) -> nexus.WorkflowHandle[str]:
+            return await ctx.start_workflow(
+                cases.GreetsSlowly.run,
+                dataclasses.replace(greeting, how="forever"),
+                id=f"slow-{greeting.name}",
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            )
+
+    lost = wfsim.lose_reply("greet_together", after="0.5s", count=1)
+    run = simulate(
+        call,
+        "another_asks_later",
+        1,
+        nexusrpc.handler.service_handler(service=cases.Greetings)(Patient),
+        faults=[lost],
+    )
+    assert run.result() == ["value", ["Hello at last, another_asks_later"] * 2]
+    assert len(run.history.where(kind="nexus", type="invoke")) == 3
+    events = run.events("slow-another_asks_later")
+    [place] = [number for number, kind in enumerate(events) if kind == "WORKFLOW_EXECUTION_OPTIONS_UPDATED"]
+    assert events[place + 1] == "TIMER_FIRED"
 
 
 def test_the_handlers_worker_crashes(simulate):

@@ -12,7 +12,7 @@ from temporalio.bridge.proto.nexus import NexusTask as BridgeTask
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wfsim_temporal._nexus_operation import NexusOperation
+    from wfsim_temporal._any_nexus_operation import AnyNexusOperation
     from wfsim_temporal._nexus_worker import NexusPoller
 
 CALLBACK_URL: Final = "temporal://system"
@@ -32,7 +32,7 @@ class NexusTask:
 
     def __init__(
         self,
-        operation: NexusOperation,
+        operation: AnyNexusOperation,
         request: Any,
         attempt: int,
         then: Callable[[Any], None],
@@ -40,7 +40,7 @@ class NexusTask:
         self.operation = operation
         self.request = request
         self.attempt = attempt
-        self.token = operation.execution.server.new_id().encode()
+        self.token = operation.server.new_id().encode()
         self.is_wanted = True
         self.deadline_ns = 0
         self._then = then
@@ -82,7 +82,7 @@ class NexusTask:
 
     def _header(self) -> dict[str, str]:
         operation = self.operation
-        left_ns = self.deadline_ns - operation.execution.server.now_ns
+        left_ns = self.deadline_ns - operation.server.now_ns
         told = {"request-timeout": f"{left_ns // _NS_PER_MS}ms"}
         if "start_operation" in self.request:
             told["nexus-request-id"] = operation.request_id

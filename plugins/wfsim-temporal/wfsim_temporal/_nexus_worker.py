@@ -68,17 +68,17 @@ class NexusPoller:
             self._tasks.put_nowait(cancellation_of(task.token))
 
     async def _do(self, task: NexusTask) -> None:
-        asked, execution = task.operation.asked, task.operation.execution
+        operation = task.operation
         try:
             completion = await perform(
                 "nexus",
-                asked.service,
-                asked.operation,
+                operation.asked.service,
+                operation.asked.operation,
                 self._ask,
                 task,
                 attempt=task.attempt,
-                cause=execution.journal.index,
-                data={"workflow_id": execution.start.workflow_id},
+                cause=operation.journal.index,
+                data=operation.facts,
             )
         except ReplyLost:
             return  # the server waits until the request times out

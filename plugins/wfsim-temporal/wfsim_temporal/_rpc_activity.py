@@ -24,7 +24,7 @@ def _activity(server: Server, request: Any) -> AnyActivity:
 
 def _by_id(server: Server, request: Any) -> AnyActivity | None:
     if not request.workflow_id:
-        return server.find_standalone(request.activity_id, request.run_id)
+        return server.standalone.find(request.activity_id, request.run_id)
     execution = server.find(request.workflow_id, request.run_id)
     known = () if execution is None else execution.activities.values()
     return next((one for one in known if one.asked.activity_id == request.activity_id), None)
@@ -47,7 +47,7 @@ def _standalone(server: Server, request: Any) -> StandaloneActivity | None:
     """Give the activity that a request names by its id alone."""
     if getattr(request, "task_token", b"") or request.workflow_id:
         return None
-    return server.find_standalone(request.activity_id, request.run_id)
+    return server.standalone.find(request.activity_id, request.run_id)
 
 
 async def _failed(server: Server, request: Any, answer: type[Any]) -> Any:

@@ -9,11 +9,12 @@ import temporalio.api.errordetails.v1 as details
 from temporalio.service import RPCStatusCode
 
 from wfsim_temporal._rpc_error import not_found, rpc_error
-from wfsim_temporal._visibility import count_standalone, find_standalone
+from wfsim_temporal._visibility import ACTIVITIES, count_standalone, find_standalone
 
 if TYPE_CHECKING:
     from wfsim_temporal._server import Server
     from wfsim_temporal._standalone import StandaloneActivity
+    from wfsim_temporal._standalone_nexus import StandaloneNexusOperation
 
 # ActivityIdReusePolicy
 _ALLOW_DUPLICATE_FAILED_ONLY: Final = 2
@@ -23,7 +24,7 @@ _USE_EXISTING: Final = 2
 
 
 def _named(server: Server, request: Any) -> StandaloneActivity:
-    found = server.find_standalone(request.activity_id, request.run_id)
+    found = server.standalone.find(request.activity_id, request.run_id)
     if found is None:
         raise not_found(f"activity not found for ID: {request.activity_id}")
     return found
@@ -44,13 +45,13 @@ def _refused(message: str) -> Exception:
 
 
 async def _start(server: Server, request: Any, answer: type[Any]) -> Any:
-    before = server.find_standalone(request.activity_id)
+    before = server.standalone.find(request.activity_id)
     if before is not None and request.request_id and before.request.request_id == request.request_id:
         return _started(before, answer, is_new=True)  # the same request once more: its answer was lost
     if before is not None and not before.is_gone and request.id_conflict_policy == _USE_EXISTING:
         before.attach(getattr(request, "completion_callbacks", ()))
         return _started(before, answer, is_new=False)
-    if before is not None and _refuses(before, request.id_reuse_policy):
+    if before is not None and refuses(before, request.id_reuse_policy):
         told = details.ActivityExecutionAlreadyStartedFailure(
             run_id=before.run_id, start_request_id=before.request.request_id
         )
@@ -65,7 +66,8 @@ def _started(activity: StandaloneActivity, answer: type[Any], *, is_new: bool) -
     return told
 
 
-def _refuses(before: StandaloneActivity, reuse: int) -> bool:
+def refuses(before: StandaloneActivity | StandaloneNexusOperation, reuse: int) -> bool:
+    """Tell whether a policy for ids refuses to start another run after (or beside) ``before``."""
     if not before.is_gone or reuse == _REJECT_DUPLICATE:
         return True
     return reuse == _ALLOW_DUPLICATE_FAILED_ONLY and before.status == "completed"
@@ -118,18 +120,23 @@ async def _terminate(server: Server, request: Any, answer: type[Any]) -> Any:
 
 
 async def _list(server: Server, request: Any, answer: type[Any]) -> Any:
-    found = find_standalone(server, request.query)
+    return listing(find_standalone(server, request.query, ACTIVITIES), request, answer(), "executions")
+
+
+def listing(found: list[Any], request: Any, told: Any, field: str) -> Any:
+    """Put a page of what was found into a field of an answer, as far as the SDK knows what is told of it."""
     first = int(request.next_page_token or b"0")
     last = first + request.page_size if request.page_size else len(found)
-    told = answer(next_page_token=str(last).encode() if last < len(found) else b"")
-    known = told.DESCRIPTOR.fields_by_name["executions"].message_type.fields_by_name
+    if last < len(found):
+        told.next_page_token = str(last).encode()
+    known = told.DESCRIPTOR.fields_by_name[field].message_type.fields_by_name
     for one in found[first:last]:
-        told.executions.add(**{name: value for name, value in one.listed().items() if name in known})
+        getattr(told, field).add(**{name: value for name, value in one.listed().items() if name in known})
     return told
 
 
 async def _count(server: Server, request: Any, answer: type[Any]) -> Any:
-    count, groups = count_standalone(server, request.query)
+    count, groups = count_standalone(server, request.query, ACTIVITIES)
     told = answer(count=count)
     for payload, number in groups:
         told.groups.add(group_values=[payload], count=number)

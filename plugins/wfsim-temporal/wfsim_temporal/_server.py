@@ -17,7 +17,9 @@ from wfsim_temporal._limits import HistoryLimits
 from wfsim_temporal._nexus_task import CALLBACK_TOKEN
 from wfsim_temporal._passage import Passage
 from wfsim_temporal._proto import FOREVER, job_of
+from wfsim_temporal._runs import Runs
 from wfsim_temporal._standalone import StandaloneActivity
+from wfsim_temporal._standalone_nexus import StandaloneNexusOperation
 from wfsim_temporal._task_queue import TaskQueue
 from wfsim_temporal.errors import NotSimulated
 
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 
     from wfsim.kernel import Simulation
     from wfsim_temporal._any_activity import AnyActivity
+    from wfsim_temporal._any_nexus_operation import AnyNexusOperation
     from wfsim_temporal._nexus_failure import Completion
-    from wfsim_temporal._nexus_operation import NexusOperation
     from wfsim_temporal._rpc_visibility import Batch
     from wfsim_temporal._schedule import Schedule
     from wfsim_temporal._start import Start
@@ -75,15 +77,15 @@ class Server:
         self.executions: dict[str, Execution] = {}
         self.activities: dict[bytes, AnyActivity] = {}
         self.workers: list[Worker] = []
-        self.standalone: dict[str, StandaloneActivity] = {}
+        self.standalone: Runs[StandaloneActivity] = Runs()
+        self.operations: Runs[StandaloneNexusOperation] = Runs()
         self.schedules: dict[str, Schedule] = {}
         self.batches: dict[str, Batch] = {}
         self.nexus_endpoints: dict[str, Any] = {}
-        self.nexus_operations: dict[str, NexusOperation] = {}
+        self.nexus_operations: dict[str, AnyNexusOperation] = {}
         self.search_attribute_types: dict[str, str] = {}
         self.deployments = Deployments(self)
         self._latest: dict[str, Execution] = {}
-        self._latest_standalone: dict[str, StandaloneActivity] = {}
         self._queues: dict[str, TaskQueue] = {}
         self._nexus_queues: dict[str, TaskQueue] = {}
         self._epoch_ns = (
@@ -203,17 +205,23 @@ class Server:
         execution.begin(lambda: self.signal(execution, *signal) if signal else None)
         return execution
 
-    def find_standalone(self, activity_id: str, run_id: str = "") -> StandaloneActivity | None:
-        """Give a run of an activity that no workflow asked for, or the latest run of its id."""
-        found = self.standalone.get(run_id) if run_id else self._latest_standalone.get(activity_id)
-        return found if found is not None and found.asked.activity_id == activity_id else None
+    # -- what needs no workflow
 
     def begin_standalone(self, request: Any) -> StandaloneActivity:
         """Start an activity that no workflow asked for."""
         activity = StandaloneActivity(self, request)
-        self.standalone[activity.run_id] = self._latest_standalone[request.activity_id] = activity
+        self.standalone.add(request.activity_id, activity.run_id, activity)
         activity.begin()
         return activity
+
+    def begin_operation(self, request: Any) -> StandaloneNexusOperation:
+        """Start a Nexus operation that no workflow calls."""
+        operation = StandaloneNexusOperation(self, request)
+        self.operations.add(request.operation_id, operation.run_id, operation)
+        operation.schedule()
+        return operation
+
+    # -- signals and the end
 
     def signal(
         self,

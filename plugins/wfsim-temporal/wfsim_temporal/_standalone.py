@@ -106,6 +106,11 @@ class StandaloneActivity(AnyActivity):
         return self.status != "running"
 
     @property
+    def search_attributes(self) -> Any:
+        """Those that the client gave."""
+        return self.request.search_attributes
+
+    @property
     def task_queue(self) -> str:
         """The queue that the client named."""
         return str(self.asked.task_queue)
@@ -221,7 +226,7 @@ class StandaloneActivity(AnyActivity):
             "activity_type": {"name": self.name},
             "status": STATUS[self.status],
             "task_queue": self.task_queue,
-            "search_attributes": self.request.search_attributes,
+            "search_attributes": self.search_attributes,
             "schedule_time": timestamp(self.began_ns),
             "execution_time": timestamp(self.began_ns + self.delay_ns),
             "close_time": timestamp(self.closed_ns) if self.is_gone else None,

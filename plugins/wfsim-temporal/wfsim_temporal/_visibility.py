@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,11 +23,9 @@ if TYPE_CHECKING:
     from wfsim_temporal._execution import Execution
     from wfsim_temporal._schedule import Schedule
     from wfsim_temporal._server import Server
-    from wfsim_temporal._standalone import StandaloneActivity
 
 _GROUPED = "ExecutionStatus"
 _NO_MORE: Mapping[str, str] = MappingProxyType({})
-_OF_ACTIVITIES: Mapping[str, str] = MappingProxyType(dict.fromkeys(("ActivityId", "ActivityType"), "Keyword"))
 _Held = TypeVar("_Held")
 
 
@@ -56,22 +55,31 @@ def _by_status(chosen: Iterable[Any]) -> list[tuple[Any, int]]:
     return [(_keyword(STATUS_NAMES[number]), count) for number, count in sorted(groups.items())]
 
 
-def find_standalone(server: Server, query: str) -> list[StandaloneActivity]:
-    """Give the activities without a workflow that a filter chooses, in the order of executions. Raises as above."""
-    return sorted(_choose_standalone(server, query)[0], key=_latest_first)
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of what a client runs without a workflow: its runs, and the attributes that only it has."""
+
+    runs: Callable[[Server], Iterable[Any]]
+    types: Mapping[str, str]
+    columns: Mapping[str, Callable[[Any], Any]]
 
 
-def count_standalone(server: Server, query: str) -> tuple[int, list[tuple[Any, int]]]:
-    """Count the activities without a workflow that a filter chooses, as executions are counted. Raises as above."""
-    chosen, group_by = _choose_standalone(server, query, counts=True)
+def find_standalone(server: Server, query: str, kind: Kind) -> list[Any]:
+    """Give the runs of a kind that a filter chooses, in the order of executions. Raises as above."""
+    return sorted(_choose_standalone(server, query, kind)[0], key=_latest_first)
+
+
+def count_standalone(server: Server, query: str, kind: Kind) -> tuple[int, list[tuple[Any, int]]]:
+    """Count the runs of a kind that a filter chooses, as executions are counted. Raises as above."""
+    chosen, group_by = _choose_standalone(server, query, kind, counts=True)
     return len(chosen), _by_status(chosen) if group_by else []
 
 
 def _choose_standalone(
-    server: Server, query: str, *, counts: bool = False
-) -> tuple[list[StandaloneActivity], str]:
-    rows = ((one, partial(_standalone_column, one)) for one in server.standalone.values())
-    return _choose(server, query, rows, counts=counts, more=_OF_ACTIVITIES)
+    server: Server, query: str, kind: Kind, *, counts: bool = False
+) -> tuple[list[Any], str]:
+    rows = ((one, partial(_standalone_column, kind, one)) for one in kind.runs(server))
+    return _choose(server, query, rows, counts=counts, more=kind.types)
 
 
 def find_schedules(server: Server, query: str) -> list[Schedule]:
@@ -116,7 +124,7 @@ def _group(names: tuple[str, ...], types: dict[str, str]) -> str:
     return _GROUPED
 
 
-def _latest_first(one: Execution | StandaloneActivity) -> tuple[bool, int, int]:
+def _latest_first(one: Any) -> tuple[bool, int, int]:
     return one.status != "running", -one.closed_ns, -one.began_ns
 
 
@@ -128,7 +136,8 @@ def _types(server: Server) -> dict[str, str]:
     types = dict(server.search_attribute_types)
     held = [one.search_attributes for one in server.executions.values()]
     held += [dict(one.search_attributes.indexed_fields) for one in server.schedules.values()]
-    held += [dict(one.request.search_attributes.indexed_fields) for one in server.standalone.values()]
+    for kind in (ACTIVITIES, OPERATIONS):
+        held += [dict(one.search_attributes.indexed_fields) for one in kind.runs(server)]
     for fields in held:
         for name, payload in fields.items():
             types.setdefault(name, payload.metadata.get("type", b"Keyword").decode())
@@ -144,11 +153,11 @@ def _column(execution: Execution, name: str) -> Any:
     return _decoded(execution.search_attributes.get(name))
 
 
-def _standalone_column(activity: StandaloneActivity, name: str) -> Any:
-    known = _COLUMNS_OF_ACTIVITIES.get(name)
+def _standalone_column(kind: Kind, run: Any, name: str) -> Any:
+    known = kind.columns.get(name)
     if known is not None:
-        return known(activity)
-    return _decoded(dict(activity.request.search_attributes.indexed_fields).get(name))
+        return known(run)
+    return _decoded(dict(run.search_attributes.indexed_fields).get(name))
 
 
 def _schedule_column(schedule: Schedule, name: str) -> Any:
@@ -191,17 +200,38 @@ _COLUMNS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-_COLUMNS_OF_ACTIVITIES: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("ActivityId", "WorkflowId"), lambda one: one.asked.activity_id),
+_STANDALONE: dict[str, Callable[[Any], Any]] = {
     "RunId": lambda one: one.run_id,
-    "ActivityType": lambda one: one.name,
     "ExecutionStatus": lambda one: STATUS[one.status],
-    "TaskQueue": lambda one: one.task_queue,
     "StartTime": lambda one: one.began_ns,
-    "ExecutionTime": lambda one: one.began_ns + one.delay_ns,
     "CloseTime": lambda one: one.closed_ns or None,
     "ExecutionDuration": lambda one: one.closed_ns - one.began_ns if one.is_gone else None,
 }
+
+ACTIVITIES = Kind(
+    lambda server: server.standalone,
+    dict.fromkeys(("ActivityId", "ActivityType"), "Keyword"),
+    {
+        **_STANDALONE,
+        **dict.fromkeys(("ActivityId", "WorkflowId"), lambda one: one.asked.activity_id),
+        "ActivityType": lambda one: one.name,
+        "TaskQueue": lambda one: one.task_queue,
+        "ExecutionTime": lambda one: one.began_ns + one.delay_ns,
+    },
+)
+"""Activities that no workflow asked for."""
+OPERATIONS = Kind(
+    lambda server: server.operations,
+    dict.fromkeys(("OperationId", "Endpoint", "Service", "Operation"), "Keyword"),
+    {
+        **_STANDALONE,
+        **dict.fromkeys(("OperationId", "WorkflowId"), lambda one: one.asked.operation_id),
+        "Endpoint": lambda one: one.asked.endpoint,
+        "Service": lambda one: one.asked.service,
+        "Operation": lambda one: one.asked.operation,
+    },
+)
+"""Nexus operations that no workflow calls."""
 
 
 def _keyword(value: str) -> Payload:
