@@ -19,6 +19,7 @@ from wfsim_temporal._server import Settings
 from wfsim_temporal._simulate import TemporalRun, simulate
 from wfsim_temporal._target import TemporalTarget
 from wfsim_temporal.errors import (
+    ActivityStuck,
     NonDeterministicWorkflow,
     NotSimulated,
     ReplayFailed,
@@ -26,6 +27,7 @@ from wfsim_temporal.errors import (
 )
 
 __all__ = [
+    "ActivityStuck",
     "Away",
     "Backlog",
     "CrashPoint",

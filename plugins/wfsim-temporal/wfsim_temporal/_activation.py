@@ -10,6 +10,14 @@ if TYPE_CHECKING:
     from wfsim_temporal._deployments import DeploymentVersion
 
 
+class Extent(NamedTuple):
+    """How long and how big a history was when a workflow task began, and whether the server thought it too long."""
+
+    events: int
+    size: int
+    is_long: bool
+
+
 class Activation(NamedTuple):
     """An activation and the commands that it gave: what a replay must give again.
 
@@ -19,7 +27,7 @@ class Activation(NamedTuple):
     """
 
     time_ns: int
-    history_length: int
+    history: Extent
     jobs: list[Any]
     version: DeploymentVersion | None = None
     target_changed: bool = False

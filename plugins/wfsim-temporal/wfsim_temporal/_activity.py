@@ -8,7 +8,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
 
 from wfsim_temporal._any_activity import AnyActivity, Ending
-from wfsim_temporal._proto import Job, job_of, keeps_build_id, resolution
+from wfsim_temporal._proto import Job, job_of, keeps_build_id, merged_priority, priority_of, resolution
 from wfsim_temporal._retry import CANCEL_REQUESTED, HEARTBEAT, SCHEDULE_TO_CLOSE, START_TO_CLOSE
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Activity(AnyActivity):
             "workflow_namespace": self.server.namespace,
             "workflow_run_id": self.execution.run_id,
             "workflow_type": start.workflow_type,
+            "priority": priority_of(self.priority),
         }
 
     @property
@@ -98,8 +99,18 @@ class Activity(AnyActivity):
             "header": {"fields": asked.headers},
             "use_workflow_build_id": keeps_build_id(asked, self.execution.start.task_queue),
             "retry_policy": asked.retry_policy if asked.HasField("retry_policy") else None,
+            "priority": self.asked.priority if self.asked.HasField("priority") else None,
             **self.limits.attributes(),
         }
+
+    @property
+    def priority(self) -> Any:
+        """What is to be preferred: the workflow's own priority, unless the command has another."""
+        return merged_priority(self.execution.start.priority, self.asked.priority)
+
+    def give_up(self, error: Exception) -> None:
+        """See above."""
+        self.execution.give_up(error)
 
     # -- cancellation
 

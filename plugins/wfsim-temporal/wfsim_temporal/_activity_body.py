@@ -38,9 +38,10 @@ async def call_activity(
     arguments = await _decode(worker, converter, definition, asked.arguments)
     function = definition.fn
     if not worker.interceptors:
-        return await environment.run(function if definition.is_async else _blocking(function), *arguments)
+        plain = function if definition.is_async else _blocking(function, worker)
+        return await environment.run(plain, *arguments)
     headers = await _headers(worker, asked.headers)
-    inbound: Any = _Inbound()
+    inbound: Any = _Inbound(worker)
     for interceptor in reversed(worker.interceptors):
         inbound = interceptor.intercept_activity(inbound)
 
@@ -84,13 +85,20 @@ def _copies(payloads: Any) -> list[Payload]:
     return [Payload.FromString(one.SerializeToString()) for one in payloads]
 
 
-def _blocking(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a function that blocks run as a simulated thread.
+def _blocking(function: Callable[..., Any], worker: Worker) -> Callable[..., Any]:
+    """Let a function that blocks run as a simulated thread, of which the worker's executor has so many.
 
     Nothing interrupts it from outside: it learns of its cancellation when it next sends a heartbeat, or asks.
     """
 
     async def in_thread(*arguments: Any) -> Any:
+        threads = None if worker.session is None else worker.session.threads
+        if threads is None:
+            return await in_own_thread(*arguments)
+        async with threads:
+            return await in_own_thread(*arguments)
+
+    async def in_own_thread(*arguments: Any) -> Any:
         running = asyncio.ensure_future(call(function, *arguments))
         while True:
             try:
@@ -111,8 +119,8 @@ def _is_async(function: Any) -> bool:
 class _Inbound(ActivityInboundInterceptor):
     """The end of the chain of interceptors."""
 
-    def __init__(self) -> None:
-        pass
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
 
     def init(self, outbound: ActivityOutboundInterceptor) -> None:
         """Let what the code asks of its surroundings pass through the chain."""
@@ -120,7 +128,7 @@ class _Inbound(ActivityInboundInterceptor):
         context.info, context.heartbeat = outbound.info, outbound.heartbeat
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - the SDK's name
-        function = input.fn if _is_async(input.fn) else _blocking(input.fn)
+        function = input.fn if _is_async(input.fn) else _blocking(input.fn, self._worker)
         return await function(*input.args)
 
 

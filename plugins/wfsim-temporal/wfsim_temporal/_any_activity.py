@@ -25,6 +25,7 @@ from wfsim_temporal._retry import (
     next_try,
     timeout_failure,
 )
+from wfsim_temporal.errors import ActivityStuck
 
 if TYPE_CHECKING:
     import asyncio
@@ -283,7 +284,16 @@ class AnyActivity(ABC):
         self.last_failure = failure
         self.attempt += 1
         self._state = "backoff"
+        if self.attempt > self.server.settings.activity_attempts:
+            kind = failure.application_failure_info.type
+            told = f"{kind}: {failure.message}" if kind else failure.message
+            self.give_up(ActivityStuck(self.name, self.attempt - 1, told))
+            return
         self._timers[START_TO_CLOSE] = self.server.after(delay_ns, self._queue)
+
+    @abstractmethod
+    def give_up(self, error: Exception) -> None:
+        """Let nobody wait for an activity that a server would try for ever."""
 
     # -- timeouts
 

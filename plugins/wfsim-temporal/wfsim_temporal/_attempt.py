@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import temporalio.activity
+import temporalio.common
 import temporalio.exceptions
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
@@ -76,6 +78,7 @@ class Attempt:
             "task_token": self.token,
             "namespace": namespace,
             **activity.owner,
+            "retry_policy": temporalio.common.RetryPolicy.from_proto(activity.policy),
         }
 
     # -- running
@@ -129,10 +132,15 @@ class Attempt:
             return None, None
         if self._heartbeat_error is not None and _is_cancellation(error):
             error = self._heartbeat_error
-        failure, is_cancellation = await failure_of(
-            self.session.worker, self.converter, error, is_canceled=self.is_canceled
-        )
+        try:
+            failure, is_cancellation = await failure_of(
+                self.session.worker, self.converter, error, is_canceled=self.is_canceled
+            )
+        except Exception as wrong:  # noqa: BLE001 - the SDK's worker reports it in the error's place
+            failure, is_cancellation = Failure(message=f"Failed building exception result: {wrong}"), False
+            failure.application_failure_info.SetInParent()
         if not is_cancellation:
+            self.environment.run(log_failure, error)
             return self.activity.fail, failure
         details = failure.canceled_failure_info
         return self.activity.cancel, details.details if details.HasField("details") else None
@@ -194,10 +202,17 @@ class Attempt:
     def _send(self, payloads: Payloads) -> None:
         server = self.session.server
         self._next_beat_ns = server.now_ns + self._throttle_ns()
+        if not self.session.worker.codec.is_active and server.simulation.watch is None:
+            server.soon(self._reach_server, payloads)
+        elif asyncio._get_running_loop() is None:  # code that blocks: no task can begin in it
+            self.session.after(0, self._send_later, payloads)
+        else:
+            self._send_later(payloads)
+
+    def _send_later(self, payloads: Payloads) -> None:
+        """Send what has to wait on its way, for a codec or a fault."""
         if self.session.worker.codec.is_active:
             self._beating = self.session.spawn(self._encode_and_send(payloads, self._beating))
-        elif server.simulation.watch is None:
-            server.soon(self._reach_server, payloads)
         else:
             self.session.spawn(self._send_under_faults(payloads))
 
@@ -319,6 +334,17 @@ async def failure_of(
     else:
         converter.failure_converter.to_failure(error, converter.payload_converter, failure)
     return failure, is_cancellation and is_canceled
+
+
+def log_failure(error: BaseException) -> None:
+    """Log what an attempt failed by, as the SDK's worker does; without anybody who listens there is no use."""
+    log = temporalio.activity.logger
+    category = getattr(error, "category", None)
+    is_benign = category is not None and category.name == "BENIGN"
+    level = logging.DEBUG if is_benign else logging.WARNING
+    if log.base_logger.hasHandlers() and log.isEnabledFor(level):
+        extra = {"__temporal_error_identifier": "ActivityFailure"}
+        log.log(level, "Completing activity as failed", exc_info=error, extra=extra)
 
 
 def _is_cancellation(error: BaseException) -> bool:

@@ -31,6 +31,7 @@ class Child:
     Attributes:
         run: its latest run; None before it started.
         is_resolved: whether the workflow knows the outcome.
+        user_metadata: its summary and details, if the workflow gave any.
     """
 
     def __init__(self, owner: Execution, asked: Any) -> None:
@@ -39,6 +40,7 @@ class Child:
         self.run: Execution | None = None
         self.initiated_id = 0
         self.is_resolved = False
+        self.user_metadata: Any = None
         self._started_id = 0
 
     # -- beginning
@@ -58,6 +60,7 @@ class Child:
             "inherit_build_id": keeps_build_id(asked, self.owner.start.task_queue),
             "memo": {"fields": asked.memo} if asked.memo else None,
             "retry_policy": asked.retry_policy if asked.HasField("retry_policy") else None,
+            "priority": asked.priority if asked.HasField("priority") else None,
             **{name: getattr(asked, name) for name in timeouts if asked.HasField(name)},
         }
 

@@ -11,6 +11,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 from wfsim_temporal import _external as external
 from wfsim_temporal._continuation import after_failure, after_success, following
 from wfsim_temporal._proto import Job, duration, indexed_fields, keeps_build_id, ns_of, to_ns
+from wfsim_temporal._search_attributes import merged, typed
 from wfsim_temporal._start import BY_CONTINUE_AS_NEW
 
 if TYPE_CHECKING:
@@ -52,8 +53,15 @@ class Commands:
         for command in commands:
             if command.kind not in TERMINAL:
                 getattr(self, f"_{command.kind}")(command.body)
+                if command.user_metadata is not None:
+                    self._annotate(command)
         for command in [one for one in commands if one.kind in TERMINAL][:1]:
             getattr(self, f"_{command.kind}")(command.body)
+
+    def _annotate(self, command: Command) -> None:
+        self._execution.log.annotate(command.user_metadata)
+        if command.kind == "start_child":
+            command.body.user_metadata = command.user_metadata
 
     def _add(self, kind: str, **attributes: Any) -> int:
         return self._execution.add(kind, workflow_task_completed_event_id=self._completed_id, **attributes)
@@ -149,7 +157,8 @@ class Commands:
         self._upsert(indexed_fields(asked))
 
     def _upsert(self, fields: dict[str, Any]) -> None:
-        self._execution.search_attributes.update(fields)
+        fields = typed(fields, self._server.search_attribute_types)
+        self._execution.search_attributes = merged(self._execution.search_attributes, fields)
         self._add("UPSERT_WORKFLOW_SEARCH_ATTRIBUTES", search_attributes={"indexed_fields": fields})
 
     def _modify_properties(self, asked: Any) -> None:

@@ -20,6 +20,8 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
 
 from wfsim.kernel import current
+from wfsim_temporal._limits import configured
+from wfsim_temporal._manager import simulated_manager
 from wfsim_temporal._replayer import replaying_outside
 from wfsim_temporal._server import Server, Settings, server_here
 from wfsim_temporal._service import SimulatedServiceClient
@@ -44,6 +46,7 @@ def simulated_temporal(settings: Settings | None = None) -> Iterator[None]:
         _replace(ServiceClient, "connect", staticmethod(_inside(connect, ServiceClient.connect))),
         _replace(_RealWorker, "__new__", staticmethod(_new_worker)),
         _replace(Replayer, "workflow_replay_iterator", replaying_outside(Replayer.workflow_replay_iterator)),
+        simulated_manager(),
         *_replace_environments(chosen),
     ]
     try:
@@ -146,6 +149,7 @@ def _replace_environment(
     def make(**options: Any) -> SimulatedEnvironment:
         known = {name: one for name, one in options.items() if name in _CLIENT_OPTIONS and one is not None}
         server = server_here(settings)
+        server.limits = configured(server.limits, options.get("dev_server_extra_args", ()))
         for key in options.get("search_attributes", ()):
             server.search_attribute_types[key.name] = key.indexed_value_type.name.title().replace("_", "")
         return kind(make_client(server, **known))

@@ -64,6 +64,7 @@ def new_environment(
         known[name] = make()
     known["_client"] = worker.client
     known["_told"] = None
+    environment.metric_meter = worker.metric_meter
     environment.payload_converter = converter.payload_converter
     environment.tell = tell
     return environment

@@ -65,6 +65,10 @@ class EventLog:
         made.size = sum(map(_bytes, made._attributes))
         return made
 
+    def annotate(self, user_metadata: Any) -> None:
+        """Give the last event the summary, or details, that its author wrote for people."""
+        self._attributes[-1]["user_metadata"] = user_metadata
+
     def cut(self, length: int) -> None:
         """Forget all events after the first ``length``: those of a task that leaves no trace."""
         del self._kinds[length:], self._times_ns[length:], self._attributes[length:]
@@ -80,6 +84,8 @@ class EventLog:
             made["links"] = links
         if kind in _MAY_IGNORE:
             made["worker_may_ignore"] = True
+        if "user_metadata" in known:
+            made["user_metadata"] = known.pop("user_metadata")
         event = HistoryEvent(**made)
         event.event_time.FromNanoseconds(self._times_ns[place])
         return event

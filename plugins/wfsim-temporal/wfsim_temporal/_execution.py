@@ -94,6 +94,10 @@ class Execution:
         """The run at the top of the tree of children."""
         return self if self.start.parent is None else self.start.parent.owner.root
 
+    def waiting_at(self) -> list[str]:
+        """Give where its code waits, if a worker has it in its cache."""
+        return [] if self.task.sticky is None else self.task.sticky.places_of(self)
+
     def indexed(self) -> SearchAttributes:
         """Give the search attributes as a message."""
         return SearchAttributes(indexed_fields=self.search_attributes)
@@ -145,6 +149,7 @@ class Execution:
             "memo": {"fields": self.memo},
             "last_completion_result": start.last_result,
             "continued_failure": start.last_failure,
+            "priority": start.priority,
         }
 
     def _time_out(self) -> None:

@@ -12,14 +12,19 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import temporalio.common
 import temporalio.converter
 import temporalio.workflow
+from temporalio.api.common.v1 import SearchAttributes
 from temporalio.api.failure.v1 import Failure
 from temporalio.bridge.proto import workflow_activation
 from temporalio.worker import WorkflowInstanceDetails
 
+from wfsim.errors import Deadlock
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._activation import Activation
-from wfsim_temporal._proto import Job, changed, date, delta, job_of
-from wfsim_temporal.errors import NonDeterministicWorkflow
+from wfsim_temporal._difference import difference, named
+from wfsim_temporal._open_workflows import places_in
+from wfsim_temporal._proto import Job, changed, date, delta, job_of, priority_of
+from wfsim_temporal._watchdog import PATIENCE_S, WATCHDOG, Endless
+from wfsim_temporal.errors import NonDeterministicWorkflow, WorkflowTaskStuck
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +45,22 @@ _ORDER: Final = {
     "query_workflow": 6,
     "remove_from_cache": 7,
 }
+_DEADLOCK_NS: Final = 2 * NS_PER_SECOND
+_ENDLESS: Final = (
+    "[TMPRL1101] Potential deadlock detected: workflow didn't yield within {:g} seconds "
+    "of real time: it is at {}"
+)
+_BLOCKED: Final = (
+    "[TMPRL1101] Potential deadlock detected: workflow didn't yield, and code in it blocked for {:g} s "
+    "(time.sleep, a lock of threading); in a workflow, use workflow.sleep and the locks of asyncio"
+)
+_SWALLOWED: Final = (
+    "it catches BaseException, or CancelledError, and goes on working, where it has to come to an end."
+)
+_WAITS_FOR_NOBODY: Final = (
+    "[TMPRL1101] Potential deadlock detected: code in the workflow blocks (a lock or an Event of threading?), and "
+    "nothing is left to happen that could end it"
+)
 _PLAIN: Final = frozenset((bool, int, str, type(None)))
 _RESOLUTION: Final = 4
 _LOCAL_RESOLUTION: Final = 5
@@ -77,6 +98,7 @@ class CachedWorkflow:
         self._flags: list[int] = []
         self._last: Activation | None = None
         self.behavior: int = 0
+        self._is_sandboxed = False
 
     def _enter(self, act: Callable[[Any], Any], argument: Any) -> Any:
         loop = asyncio._get_running_loop()
@@ -87,17 +109,15 @@ class CachedWorkflow:
 
     def activate(self, asked: Activation, *, is_replay: bool = False) -> tuple[Sequence[Any], Sequence[int]]:
         """Activate it as asked; give its commands and the flags of the SDK that it used. Raises ActivationFailed."""
-        jobs, length, version = asked.jobs, asked.history_length, asked.version
+        jobs, history, version = asked.jobs, asked.history, asked.version
         activation = workflow_activation.WorkflowActivation(
             run_id=self._execution.run_id,
             is_replaying=is_replay,
-            history_length=length,
+            history_length=history.events,
             jobs=jobs,
             available_internal_flags=self._flags,
-            history_size_bytes=self._execution.log.size,
-            continue_as_new_suggested=self._execution.server.limits.suggests(
-                length, self._execution.log.size
-            ),
+            history_size_bytes=history.size,
+            continue_as_new_suggested=history.is_long,
             target_worker_deployment_version_changed=asked.target_changed,
         )
         if version is not None:
@@ -107,16 +127,53 @@ class CachedWorkflow:
         timestamp.seconds, timestamp.nanos = divmod(asked.time_ns, NS_PER_SECOND)
         if self._instance is None:
             details = _details(self._session, self._execution, jobs[0].initialize_workflow)
+            self._is_sandboxed = details.defn.sandboxed
             self._instance = self._enter(self._session.worker.runner.create_instance, details)
-        completion = self._enter(self._instance.activate, activation)
+        completion = self._run(activation)
         if completion.HasField("failed"):
-            raise ActivationFailed(completion.failed.failure)
+            raise ActivationFailed(_explained(completion.failed.failure))
         self._last = asked
         done = completion.successful
         self.behavior = done.versioning_behavior or self.behavior
         if done.used_internal_flags:
             self._flags = sorted({*self._flags, *done.used_internal_flags})
         return done.commands, done.used_internal_flags
+
+    def _run(self, activation: Any) -> Any:
+        """Let the code run. Raises WorkflowTaskStuck if it does not come to an end."""
+        server = self._execution.server
+        began_ns = server.now_ns
+        completion, place = None, ""
+        WATCHDOG.enter(activation)
+        try:
+            try:
+                completion = self._enter(self._instance.activate, activation)
+            finally:
+                place = WATCHDOG.leave()
+        except Endless:
+            place = place or "its end"
+        except Exception as error:
+            raise ActivationFailed(self._failure_of(error)) from error
+        if place:
+            raise self._stuck(_ENDLESS.format(PATIENCE_S, place))
+        blocked_ns = server.now_ns - began_ns
+        if blocked_ns and (self._is_sandboxed or blocked_ns >= _DEADLOCK_NS):
+            raise self._stuck(_BLOCKED.format(blocked_ns / NS_PER_SECOND))
+        return completion
+
+    def _stuck(self, message: str) -> WorkflowTaskStuck:
+        start = self._execution.start
+        return WorkflowTaskStuck(start.workflow_id, start.workflow_type, 1, message)
+
+    def _failure_of(self, error: Exception) -> Failure:
+        """Tell of what the SDK's instance raised, as its worker does."""
+        converter, failure = self._session.worker.data_converter, Failure()
+        try:
+            converter.failure_converter.to_failure(error, converter.payload_converter, failure)
+        except Exception as wrong:  # noqa: BLE001 - told in the error's place
+            failure = Failure(message=f"Failed converting activation exception: {wrong}")
+            failure.application_failure_info.SetInParent()
+        return failure
 
     async def decode(self, jobs: list[Job]) -> list[Job]:
         """Give jobs as the workflow is to see them. Raises ActivationFailed, as does ``encode``."""
@@ -147,11 +204,12 @@ class CachedWorkflow:
         try:
             commands, _ = self.activate(done._replace(jobs=jobs), is_replay=True)
         except ActivationFailed as error:
-            self._differs(number, _first(done.commands), f"an error: {error.args[0].message}")
-        for place in range(max(len(commands), len(done.commands))):
-            before, after = done.commands[place : place + 1], commands[place : place + 1]
+            self._differs(number, named(done.commands), f"an error: {error.args[0].message}")
+        recorded, replayed = _without_patches(done.commands, commands)
+        for place in range(max(len(recorded), len(replayed))):
+            before, after = recorded[place : place + 1], replayed[place : place + 1]
             if [_essence(one) for one in before] != [_essence(one) for one in after]:
-                self._differs(number, _first(before), _first(after))
+                self._differs(number, *difference(before, after))
 
     def _differs(self, number: int, before: str, after: str) -> NoReturn:
         start = self._execution.start
@@ -175,11 +233,15 @@ class CachedWorkflow:
         return told.respond_to_query
 
     def _now(self, jobs: list[Job]) -> Activation:
-        """Make an activation outside of a task; the version and the like are those of the last one."""
-        now_ns, length, last = self._execution.server.now_ns, len(self._execution.log), self._last
-        if last is None:
-            return Activation(now_ns, length, jobs)
-        return last._replace(time_ns=now_ns, history_length=length, jobs=jobs, commands=())
+        """Make an activation outside of a task: all that it tells, the time too, is as of the last task."""
+        if self._last is None:
+            task = self._execution.task
+            return Activation(task.time_ns, task.history, jobs)
+        return self._last._replace(jobs=jobs, commands=())
+
+    def places(self) -> list[str]:
+        """Give where its code waits."""
+        return places_in(getattr(self._instance, "_tasks", ()))
 
     def evict(self) -> None:
         """Let it go. Its tasks are cancelled without a trace; that may take some tries, as with Core."""
@@ -198,10 +260,21 @@ class CachedWorkflow:
                 self.activate(self._now([job]))
             except ActivationFailed as error:
                 failure = error.args[0]
+            except WorkflowTaskStuck as error:
+                failure = Failure(message=f"{_SWALLOWED} {error.message}")
+                break
             else:
                 _disentangle(self._instance)
                 return
-        _LOG.warning("workflow %s could not be evicted: %s", self._execution.start.workflow_id, failure)
+        workflow_id, told = self._execution.start.workflow_id, failure and failure.message
+        _LOG.warning("workflow %s could not be evicted: %s", workflow_id, told)
+        self._execution.journal.fact("eviction", "failed", message=told)
+
+
+def _explained(failure: Failure) -> Failure:
+    if failure.application_failure_info.type == Deadlock.__name__ and not failure.message:
+        failure.message = _WAITS_FOR_NOBODY
+    return failure
 
 
 def _disentangle(instance: Any) -> None:
@@ -224,6 +297,26 @@ def _patches(task: list[Activation]) -> list[Job]:
     ]
 
 
+def _without_patches(recorded: Sequence[Any], replayed: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Leave out the patch markers that may differ, as Core does.
+
+    Code that deprecates a patch notes it in a replay as well, whatever its history says; and of a patch that was
+    deprecated when it was noted, later code need know nothing.
+    """
+    known = [_patch_of(one) for one in replayed if one.HasField("set_patch_marker")]
+    kept = [
+        one
+        for one in recorded
+        if not one.HasField("set_patch_marker")
+        or not (one.set_patch_marker.deprecated or _patch_of(one) in known)
+    ]
+    return kept, [one for one in replayed if not one.HasField("set_patch_marker")]
+
+
+def _patch_of(command: Any) -> str:
+    return str(command.set_patch_marker.patch_id)
+
+
 def _without_validator(job: Job) -> Job:
     if not job.HasField("do_update"):
         return job
@@ -244,19 +337,6 @@ def _essence(command: Any) -> Any:
     bare.CopyFrom(command)
     getattr(bare, kind).ClearField("headers")
     return bare
-
-
-def _first(commands: Sequence[Any]) -> str:
-    if not commands:
-        return "nothing"
-    kind = commands[0].WhichOneof("variant")
-    body = getattr(commands[0], kind)
-    known = body.DESCRIPTOR.fields_by_name
-    names = [
-        name for name in ("activity_type", "workflow_type", "signal_name", "patch_id", "seq") if name in known
-    ]
-    named = f" {getattr(body, names[0])}" if names else ""
-    return f"{kind.replace('_', ' ')}{named}"
 
 
 @contextmanager
@@ -283,6 +363,8 @@ def _details(session: Session, execution: Execution, init: Any) -> WorkflowInsta
         "info": changed(captured.details.info, _only(_INFO_FIELDS, _info(execution, init))),
         "randomness_seed": execution.seed,
         "last_completion_result": init.last_completion_result,
+        "extern_functions": session.worker.extern_functions,
+        "patch_activation_callback": session.worker.patch_activation_callback,
         "last_failure": init.continued_failure if init.HasField("continued_failure") else None,
     }
     details: WorkflowInstanceDetails = changed(captured.details, _only(_DETAILS_FIELDS, changes))
@@ -321,17 +403,21 @@ def _info(execution: Execution, init: Any) -> dict[str, Any]:
         "first_execution_run_id": execution.first_run_id,
         "original_execution_run_id": execution.original_run_id,
         "workflow_start_time": date(execution.began_ns),
+        "priority": priority_of(start.priority),
         "root": None
         if root is execution
-        else temporalio.workflow.RootInfo(root.start.workflow_id, root.run_id),
+        else temporalio.workflow.RootInfo(workflow_id=root.start.workflow_id, run_id=root.run_id),
     }
 
 
 def _search_attributes(execution: Execution) -> tuple[Any, Any]:
-    """Give them as the SDK decodes them. New objects every time: the SDK puts what is upserted into them."""
-    if not execution.search_attributes:
+    """Give those that a run began with, as the SDK decodes them.
+
+    New objects every time: the SDK puts what is upserted into them, in a replay once more.
+    """
+    if not execution.start.search_attributes:
         return {}, temporalio.common.TypedSearchAttributes([])
-    indexed = execution.indexed()
+    indexed = SearchAttributes(indexed_fields=execution.start.search_attributes)
     converter = temporalio.converter
     return converter.decode_search_attributes(indexed), converter.decode_typed_search_attributes(indexed)
 

@@ -6,10 +6,12 @@ Sizes are near those that a server counts, which depend on how it stores events.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wfsim.checkers import Verdict
     from wfsim.history import History
     from wfsim_temporal._execution import Execution
@@ -40,6 +42,22 @@ class HistoryLimits:
     def suggests(self, events: int, size: int) -> bool:
         """Tell whether to continue as new is suggested to a workflow task whose start is event number ``events``."""
         return events >= self.suggest_events or size >= self.suggest_bytes
+
+
+_DYNAMIC: Final = {
+    "limit.historyCount.suggestContinueAsNew": "suggest_events",
+    "limit.historySize.suggestContinueAsNew": "suggest_bytes",
+    "limit.historyCount.warn": "warn_events",
+    "limit.historySize.warn": "warn_bytes",
+    "limit.historyCount.error": "max_events",
+    "limit.historySize.error": "max_bytes",
+}
+
+
+def configured(limits: HistoryLimits, arguments: Sequence[str]) -> HistoryLimits:
+    """Give the limits that the arguments of a development server ask for (``--dynamic-config-value key=number``)."""
+    told = dict(one.split("=", 1) for one in arguments if "=" in one)
+    return replace(limits, **{name: int(told[key]) for key, name in _DYNAMIC.items() if key in told})
 
 
 class LimitCheck:

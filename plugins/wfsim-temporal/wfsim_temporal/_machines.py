@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.api.failure.v1 import Failure
+from temporalio.bridge.proto.workflow_commands import FailWorkflowExecution
 from temporalio.service import RPCError
 
 from wfsim_temporal._activity import Activity
@@ -48,6 +49,7 @@ class Command:
     seq: int
     body: Any
     is_live: bool = True
+    user_metadata: Any = None
 
 
 class Machines:
@@ -78,12 +80,21 @@ class Machines:
             handle = getattr(self, f"_{kind}", None)
             if handle is None:
                 raise NotSimulated(f"a workflow asked for {kind.replace('_', ' ')}, which is not simulated")
+            before = len(self.commands)
             handle(getattr(command, kind))
+            if command.HasField("user_metadata") and len(self.commands) > before:
+                self.commands[-1].user_metadata = command.user_metadata
         return self._resolved
 
     def push(self, kind: str, seq: int, body: Any) -> None:
         """Add a command."""
         self.commands.append(Command(kind, seq, body))
+
+    def give_up(self, message: str) -> None:
+        """Fail the workflow, in place of all that it asked for: it is not deterministic, and wants to fail by that."""
+        failure = Failure(message=message)
+        failure.application_failure_info.SetInParent()
+        self.commands = [Command("fail", 0, FailWorkflowExecution(failure=failure))]
 
     def has_ended(self) -> bool:
         """Whether the workflow function has come to its end."""

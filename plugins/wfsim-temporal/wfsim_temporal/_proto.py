@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
+import temporalio.common
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.enums.v1 import EventType, WorkflowExecutionStatus
@@ -29,6 +30,7 @@ STATUS: Final[dict[str, int]] = {
 """The numbers of an execution's status, by their names in lower case."""
 _STAYS: Final = {0, 1}
 """VersioningIntent: unspecified, which stays on the same task queue, and compatible."""
+_NO_PRIORITY: Final = temporalio.common.Priority.default
 FOREVER: Final = 1 << 62
 """A deadline that never comes, in nanoseconds."""
 
@@ -106,3 +108,18 @@ def indexed_fields(command: Any) -> dict[str, Any]:
     """Give a command's search attributes; in some releases of the SDK they are a plain map."""
     held = command.search_attributes
     return dict(getattr(held, "indexed_fields", held))
+
+
+def merged_priority(base: Any, own: Any) -> Any:
+    """Give the priority of what a workflow starts: what its command leaves open is the workflow's own."""
+    if base is None or not own.ByteSize():
+        return own if own.ByteSize() else base
+    merged = type(own)()
+    merged.CopyFrom(base)
+    merged.MergeFrom(own)
+    return merged
+
+
+def priority_of(message: Any) -> temporalio.common.Priority:
+    """Give a priority as the SDK's infos have it; None is the default one."""
+    return _NO_PRIORITY if message is None else temporalio.common.Priority._from_proto(message)

@@ -13,14 +13,17 @@ from wfsim_temporal._rpc_workflow import execution_of, start
 
 if TYPE_CHECKING:
     from wfsim_temporal._server import Server
+    from wfsim_temporal._updates import Update
 
 # UpdateWorkflowExecutionLifecycleStage
+_ADMITTED: Final = 1
 _ACCEPTED: Final = 2
 _COMPLETED: Final = 3
 
 
 async def _update(server: Server, request: Any, answer: type[Any]) -> Any:
-    execution = execution_of(server, request.workflow_execution, must_run=True)
+    first = request.first_execution_run_id
+    execution = execution_of(server, request.workflow_execution, must_run=True, first_run_id=first)
     update = execution.updates.admit(request.request)
     await asyncio.shield(update.accepted)
     if request.wait_policy.lifecycle_stage == _COMPLETED:
@@ -40,8 +43,19 @@ async def _poll(server: Server, request: Any, answer: type[Any]) -> Any:
     update = execution.updates.find(request.update_ref.update_id)
     if update is None:
         raise not_found(f"update {request.update_ref.update_id!r} not found")
-    outcome = await asyncio.shield(update.outcome)
-    return answer(outcome=outcome, stage=_COMPLETED, update_ref=request.update_ref)
+    wanted = request.wait_policy.lifecycle_stage
+    if wanted == _COMPLETED:
+        await asyncio.shield(update.outcome)
+    elif wanted == _ACCEPTED:
+        await asyncio.shield(update.accepted)
+    outcome = update.outcome.result() if update.outcome.done() else None
+    return answer(outcome=outcome, stage=_stage(update), update_ref=request.update_ref)
+
+
+def _stage(update: Update) -> int:
+    if update.outcome.done():
+        return _COMPLETED
+    return _ACCEPTED if update.accepted.done() else _ADMITTED
 
 
 async def _with_start(server: Server, request: Any, answer: type[Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 import temporalio.api.errordetails.v1 as details
@@ -22,26 +23,61 @@ from wfsim_temporal._versioning import check_override
 if TYPE_CHECKING:
     from wfsim_temporal._execution import Execution
     from wfsim_temporal._server import Server
+    from wfsim_temporal._session import Session
     from wfsim_temporal._start import Start
 
 _Info: Any = WorkflowExecutionInfo  # messages inside are written as dicts, which protobuf takes
 _CLOSE_EVENT: Final = 2  # HistoryEventFilterType
 _NOT_OPEN: Final = 2  # QueryRejectCondition
 _NOT_COMPLETED_CLEANLY: Final = 3
+_ID_LENGTH_MAX: Final = 1000
+_QUERY_S: Final = 29.0  # after which the server gives up on a query that no worker takes
 
 
-def execution_of(server: Server, named: Any, *, must_run: bool = False) -> Execution:
-    """Give the execution that a request names. Raises RPCError NOT_FOUND."""
+def execution_of(server: Server, named: Any, *, must_run: bool = False, first_run_id: str = "") -> Execution:
+    """Give the execution that a request names, of the chain of runs that began with ``first_run_id``.
+
+    Raises RPCError NOT_FOUND.
+    """
     found = server.find(named.workflow_id, named.run_id)
-    if found is None:
-        raise not_found(f"workflow not found for ID: {named.workflow_id}")
+    if found is None or found.start.workflow_id != named.workflow_id:
+        raise _unknown(named)
+    if first_run_id and found.first_run_id != first_run_id:
+        raise not_found("workflow execution not found")
     if must_run and found.is_closed:
         raise not_found("workflow execution already completed")
     return found
 
 
+def _unknown(named: Any) -> Exception:
+    if not named.run_id:
+        return not_found(f"workflow not found for ID: {named.workflow_id}")
+    try:
+        uuid.UUID(named.run_id)
+    except ValueError:
+        return rpc_error(RPCStatusCode.INVALID_ARGUMENT, "Invalid RunId.")
+    told = f'workflow execution not found for workflow ID "{named.workflow_id}" and run ID "{named.run_id}"'
+    return not_found(told)
+
+
+def _check(request: Any) -> None:
+    """Refuse what the server refuses of a request to start. Raises RPCError INVALID_ARGUMENT."""
+    length = len(request.workflow_id.encode())
+    if not length:
+        raise rpc_error(RPCStatusCode.INVALID_ARGUMENT, "WorkflowId is not set on request.")
+    if length > _ID_LENGTH_MAX:
+        told = f"WorkflowId exceeds maximum allowed length ({length}/{_ID_LENGTH_MAX})"
+        raise rpc_error(RPCStatusCode.INVALID_ARGUMENT, told)
+    if not request.task_queue.name:
+        raise rpc_error(RPCStatusCode.INVALID_ARGUMENT, "missing task queue name")
+
+
 def start(server: Server, request: Any, signal: tuple[Any, ...] = ()) -> tuple[Execution, bool]:
-    """Start a workflow as the id policies allow; tell whether it is new. Raises RPCError ALREADY_EXISTS."""
+    """Start a workflow as the id policies allow; tell whether it is new.
+
+    Raises RPCError ALREADY_EXISTS, or INVALID_ARGUMENT.
+    """
+    _check(request)
     wanted = start_of(request, server.now_ns)
     check_override(server, wanted.heritage.override, wanted.task_queue)
     before = server.find(request.workflow_id)
@@ -116,14 +152,20 @@ async def _signal(server: Server, request: Any, answer: type[Any]) -> Any:
     return add_link(answer(), execution, request.request_id, "WORKFLOW_EXECUTION_SIGNALED")
 
 
+def _asked_to_end(server: Server, request: Any, *, must_run: bool) -> Execution:
+    first = request.first_execution_run_id
+    return execution_of(server, request.workflow_execution, must_run=must_run, first_run_id=first)
+
+
 async def _request_cancel(server: Server, request: Any, answer: type[Any]) -> Any:
-    execution = execution_of(server, request.workflow_execution, must_run=True)
+    # A run that has ended needs no cancelling: the server does not object, as it does to a signal.
+    execution = _asked_to_end(server, request, must_run=False)
     server.request_cancel(execution, request.reason)
     return answer()
 
 
 async def _terminate(server: Server, request: Any, answer: type[Any]) -> Any:
-    execution = execution_of(server, request.workflow_execution, must_run=True)
+    execution = _asked_to_end(server, request, must_run=True)
     server.terminate(execution, request.reason, request.details, request.identity)
     return answer()
 
@@ -135,16 +177,7 @@ async def _query(server: Server, request: Any, answer: type[Any]) -> Any:
         condition == _NOT_OPEN or (condition == _NOT_COMPLETED_CLEANLY and not is_clean)
     ):
         return answer(query_rejected={"status": STATUS[execution.status]})
-    await execution.task.at_rest()
-    sticky = execution.task.sticky
-    session = (
-        sticky
-        if sticky is not None and sticky.is_alive
-        else server.queue(execution.start.task_queue).session(execution.versioning.workflow_target())
-    )
-    if session is None:
-        message = "no poller seen for task queue recently, worker may be down"
-        raise rpc_error(RPCStatusCode.FAILED_PRECONDITION, message, details.QueryFailedFailure())
+    session = await _session(server, execution)
     try:
         told = await session.query(execution, request.query)
     except ActivationFailed as error:
@@ -154,11 +187,28 @@ async def _query(server: Server, request: Any, answer: type[Any]) -> Any:
     return answer(query_result=Payloads(payloads=[told.succeeded.response]))
 
 
+async def _session(server: Server, execution: Execution) -> Session:
+    """Give a worker that can answer a query: there may be none yet. Raises RPCError when it has waited too long."""
+    try:
+        await asyncio.wait_for(execution.task.at_rest(), _QUERY_S)
+    except TimeoutError:
+        raise rpc_error(RPCStatusCode.CANCELLED, "Timeout expired") from None
+    sticky = execution.task.sticky
+    if sticky is not None and sticky.is_alive:
+        return sticky
+    version = execution.versioning.workflow_target()
+    found = await server.queue(execution.start.task_queue).session(version, _QUERY_S)
+    if found is None:
+        message = "no poller seen for task queue recently, worker may be down"
+        raise rpc_error(RPCStatusCode.FAILED_PRECONDITION, message, details.QueryFailedFailure())
+    return found
+
+
 async def _history(server: Server, request: Any, answer: type[Any]) -> Any:
     execution = execution_of(server, request.execution)
     if request.wait_new_event and not execution.closed.done():
         await asyncio.shield(execution.closed)
-    if execution.closed.done():
+    if request.wait_new_event and execution.closed.done():
         execution.closed.result()  # raises for a run that a server would try for ever
     is_close_only = request.history_event_filter_type == _CLOSE_EVENT
     events = [execution.log.event(-1)] if is_close_only else execution.log.events()
@@ -211,14 +261,24 @@ def describe_info(execution: Execution) -> Any:
         },
         versioning_info=execution.versioning.info(),
         memo={"fields": execution.memo},
-        parent_execution=parent
-        and {"workflow_id": parent.owner.start.workflow_id, "run_id": parent.owner.run_id},
+        parent_execution=parent and _named(parent.owner),
+        root_execution=_named(execution.root),
+        first_run_id=execution.first_run_id,
     )
     info.start_time.FromNanoseconds(execution.began_ns)
     info.execution_time.FromNanoseconds(execution.began_ns + start.delay_ns)
     if execution.is_closed:
         info.close_time.FromNanoseconds(execution.closed_ns)
     return info
+
+
+def _named(execution: Execution) -> dict[str, str]:
+    return {"workflow_id": execution.start.workflow_id, "run_id": execution.run_id}
+
+
+async def _reset_sticky(server: Server, request: Any, answer: type[Any]) -> Any:
+    execution_of(server, request.execution, must_run=True).task.drop_if_idle()
+    return answer()
 
 
 async def _system_info(_server: Server, _request: Any, answer: type[Any]) -> Any:
@@ -234,6 +294,7 @@ CALLS: Final[dict[str, Any]] = {
     "query_workflow": _query,
     "get_workflow_execution_history": _history,
     "describe_workflow_execution": _describe,
+    "reset_sticky_task_queue": _reset_sticky,
     "get_system_info": _system_info,
 }
 """The calls by their names in ``temporal.api.workflowservice``."""

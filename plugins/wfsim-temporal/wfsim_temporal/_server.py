@@ -18,6 +18,7 @@ from wfsim_temporal._nexus_task import CALLBACK_TOKEN
 from wfsim_temporal._passage import Passage
 from wfsim_temporal._proto import FOREVER, job_of
 from wfsim_temporal._runs import Runs
+from wfsim_temporal._search_attributes import merged, typed
 from wfsim_temporal._standalone import StandaloneActivity
 from wfsim_temporal._standalone_nexus import StandaloneNexusOperation
 from wfsim_temporal._task_queue import TaskQueue
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from wfsim_temporal._worker import Worker
 
 NS_PER_MILLISECOND = 1_000_000
+_UUID_MARKS = 0xF << 76 | 0x3 << 62  # where a UUID has its version and its variant
+_UUID_7 = 0x7 << 76 | 0x2 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class Settings:
 
     ``latency_ns`` is how long each message between client, server and worker takes. It is not zero, since then
     things would coincide that never do with a real server. A workflow task that fails ``task_attempts`` times
-    ends the wait for its workflow with an error, where a real server would try it for ever. With
+    ends the wait for its workflow with an error, where a real server would try it for ever, and so does an activity
+    that fails ``activity_attempts`` times and may be tried again. With
     ``replay_every_task`` no worker keeps a workflow in its cache: each task is replayed from the beginning, and
     what is not deterministic comes to light. With ``sandbox`` workflows run in the SDK's sandbox, which catches
     forbidden calls and takes a hundred times as long. ``suggest_continue_as_new_at`` is the number of events from which
@@ -54,6 +58,7 @@ class Settings:
 
     latency_ns: int = NS_PER_MILLISECOND
     task_attempts: int = 5
+    activity_attempts: int = 10_000
     replay_every_task: bool = False
     sandbox: bool = False
     suggest_continue_as_new_at: int | None = None
@@ -136,8 +141,10 @@ class Server:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     def new_id(self) -> str:
-        """Draw an identifier, such as a run id."""
-        return str(uuid.UUID(int=self._ids.randbits(128), version=4))
+        """Draw an identifier, such as a run id: of version 7, which tells the milliseconds, as the server's are."""
+        milliseconds = self.now_ns // NS_PER_MILLISECOND
+        number = milliseconds << 80 | self._ids.randbits(80)
+        return str(uuid.UUID(int=number & ~_UUID_MARKS | _UUID_7))
 
     # -- task queues
 
@@ -200,6 +207,9 @@ class Server:
 
     def begin(self, start: Start, signal: tuple[Any, ...] = ()) -> Execution:
         """Start a run; a signal, as for ``signal``, may be there from the start."""
+        if start.search_attributes:
+            known = merged({}, typed(start.search_attributes, self.search_attribute_types))
+            start = replace(start, search_attributes=known)
         execution = Execution(self, start, self.new_id())
         self.add(execution)
         execution.begin(lambda: self.signal(execution, *signal) if signal else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
@@ -17,10 +18,9 @@ from wfsim_temporal._instance import ActivationFailed, CachedWorkflow, CommandRe
 from wfsim_temporal._nexus_worker import NexusPoller
 from wfsim_temporal._payloads import drive
 from wfsim_temporal._slots import SlotsOf
-from wfsim_temporal.errors import NonDeterministicWorkflow
+from wfsim_temporal.errors import NonDeterministicWorkflow, WorkflowTaskStuck
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Coroutine
 
     from wfsim_temporal._any_activity import AnyActivity
@@ -33,6 +33,7 @@ _HEARTBEAT_SHARE: Final = 0.8
 _NO_VERSION: Final = (
     "versioning behavior cannot be specified without deployment options being set with versioned mode"
 )
+_DEFAULT_CACHE: Final = 1000
 
 
 class Session:
@@ -54,6 +55,8 @@ class Session:
         self._loop = worker.server.simulation.loop
         self._held_back: deque[tuple[WorkflowTask, int]] = deque()
         self.slots = SlotsOf(worker.tuner, self)
+        limit = worker.threads_max
+        self.threads = None if limit is None else asyncio.Semaphore(limit)
 
         self._nexus: NexusPoller | None = None
 
@@ -244,13 +247,17 @@ class Session:
                 return await self._take_steps(cached, task, token, jobs)
         except ActivationFailed as error:
             self.server.soon(task.fail, token, error.args[0])
-            return False
         except CommandRefused as error:
             self.server.soon(task.refuse, token, *error.args)
-            return False
+        except WorkflowTaskStuck as error:
+            self.server.soon(task.fail, token, Failure(message=error.message), error)
         except NonDeterministicWorkflow as error:
-            self.server.soon(task.fail, token, Failure(message=str(error)), error)
-            return False
+            message = f"[TMPRL1100] Nondeterminism error: {error}"
+            if self.worker.fails_on_nondeterminism(task.execution.start.workflow_type):
+                task.machines.give_up(message)
+                return True
+            self.server.soon(task.fail, token, Failure(message=message), error)
+        return False
 
     async def _take_steps(
         self, cached: CachedWorkflow, task: WorkflowTask, token: int, jobs: list[Any]
@@ -261,8 +268,7 @@ class Session:
             jobs = in_order(await cached.decode(jobs) if has_codec else jobs)
             if not task.is_current(token):
                 return False
-            length = len(task.execution.log)
-            made = Activation(task.time_ns, length, jobs, self.worker.told_as, task.target_changed)
+            made = Activation(task.time_ns, task.history, jobs, self.worker.told_as, task.target_changed)
             commands, flags = cached.activate(made)
             task.activations.append(made._replace(commands=commands, flags=flags))
             if has_codec:
@@ -277,12 +283,30 @@ class Session:
         if cached is None:
             cached = CachedWorkflow(self, execution)
             self._cache[execution.run_id] = cached
+            self._make_room(execution)
             if execution.task.done:
                 execution.journal.fact(
                     "replay", execution.start.workflow_type, tasks=len(execution.task.done)
                 )
                 cached.replay(execution.task.done)
         return cached
+
+    def places_of(self, execution: Execution) -> list[str]:
+        """Give where the code of a workflow waits, if it is in the cache."""
+        cached = self._cache.get(execution.run_id)
+        return [] if cached is None else cached.places()
+
+    def _make_room(self, newest: Execution) -> None:
+        """Let go of workflows that rest, those first that came first, if there are more than the cache may hold.
+
+        A cache of the SDK's own size counts as large enough: its limit is a matter of memory, and there is none here.
+        """
+        surplus = len(self._cache) - self.worker.cached_max
+        if surplus <= 0 or self.worker.cached_max in {0, _DEFAULT_CACHE}:
+            return
+        known = [self.server.executions[run_id] for run_id in self._cache]
+        for execution in [one for one in known if one is not newest and one.task.is_idle][:surplus]:
+            execution.task.drop_if_idle()
 
     async def query(self, execution: Execution, asked: Any) -> Any:
         """Answer a query; a workflow that is not in the cache is replayed for it."""

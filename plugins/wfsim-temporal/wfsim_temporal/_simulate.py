@@ -14,6 +14,7 @@ import temporalio.workflow
 import wfsim
 from wfsim.harness import Run
 from wfsim_temporal._connect import make_client, simulated_temporal
+from wfsim_temporal._open_workflows import note_open_workflows
 from wfsim_temporal._replay import check_replay
 from wfsim_temporal._server import Server, Settings, server_here
 from wfsim_temporal._worker import Worker
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from wfsim_temporal._execution import Execution
 
 TASK_QUEUE = "wfsim"
+_THREADS = 10_000  # as many as anybody's activities want: they are simulated
 _COLLECT_AFTER = 100_000  # objects: those of some 800 small workflows
 
 
@@ -116,7 +118,7 @@ class Program:
     def worker(self, client: Client) -> Worker:
         """Make one of its workers."""
         own = (self.main,) if isinstance(self.main, type) else ()
-        options = {"activity_executor": ThreadPoolExecutor(1), **self.worker_options}
+        options = {"activity_executor": ThreadPoolExecutor(_THREADS), **self.worker_options}
         return Worker(
             client,
             task_queue=self.task_queue,
@@ -178,6 +180,7 @@ def play(program: Program, run: Callable[[], Run]) -> TemporalRun:
     known = {one.name: getattr(done, one.name) for one in fields(Run)}
     known["again"] = lambda: play(program, run)
     server = program.servers.pop()
+    note_open_workflows(done.error, server)
     logs = tuple((one.start.workflow_id, one.log) for one in server.executions.values())
     workers = server.workers
     workflows = [one for worker in workers for one in worker.config()["workflows"]]

@@ -204,9 +204,16 @@ class StandaloneActivity(AnyActivity):
             told["retry_state"] = ending.state
         self.outcome = ActivityExecutionOutcome(**told)
         self.journal.close(ending.kind, failure)
-        self.closed.set_result(None)
+        if not self.closed.done():
+            self.closed.set_result(None)
         told_of = Completion(self.link(), ending.payload, failure)
         self.server.call_back_soon(self.callbacks, told_of)
+
+    def give_up(self, error: Exception) -> None:
+        """See above."""
+        if not self.closed.done():
+            self.closed.set_exception(error)
+            self.closed.exception()  # asyncio need not complain if nobody waits
 
     def attach(self, callbacks: Iterable[Any]) -> None:
         """Let somebody else hear of its end too; who is to hear of it already is no news."""

@@ -9,7 +9,7 @@ from temporalio.service import RPCStatusCode
 
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._cron import first_backoff_ns
-from wfsim_temporal._proto import FOREVER, duration, ns_of
+from wfsim_temporal._proto import FOREVER, duration, merged_priority, ns_of
 from wfsim_temporal._rpc_error import rpc_error
 from wfsim_temporal._versioning import Heritage, override_of
 
@@ -50,6 +50,7 @@ class Start:
     cron_schedule: str = ""
     is_eager: bool = False
     user_metadata: Any = None
+    priority: Any = None
     callbacks: tuple[Any, ...] = ()
     links: tuple[Any, ...] = ()
     heritage: Heritage = field(default_factory=Heritage)
@@ -83,6 +84,8 @@ class Start:
             "identity": "wfsim",
             "completion_callbacks": self.callbacks or None,
             "links": self.links,
+            "user_metadata": self.user_metadata,
+            "priority": self.priority,
             **({} if self.parent is None else self.parent.start_attributes()),
             **self.heritage.attributes(),
         }
@@ -116,6 +119,7 @@ def start_of(request: Any, now_ns: int) -> Start:
         callbacks=tuple(request.completion_callbacks) if hasattr(request, "completion_callbacks") else (),
         links=tuple(own_links(request)),
         heritage=Heritage(override_of(request.versioning_override)),
+        priority=request.priority if request.HasField("priority") else None,
     )
     return on_schedule(start, request.cron_schedule, now_ns)
 
@@ -154,5 +158,7 @@ def start_of_child(command: Any, child: Child) -> Start:
         task_timeout_ns=ns_of(command, "workflow_task_timeout") or _TASK_TIMEOUT_NS,
         parent=child,
         heritage=child.owner.versioning.heritage_for(queue),
+        user_metadata=child.user_metadata,
+        priority=merged_priority(child.owner.start.priority, command.priority),
     )
     return on_schedule(start, command.cron_schedule, child.owner.server.now_ns)

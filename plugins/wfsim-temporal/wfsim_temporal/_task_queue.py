@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
+from wfsim.units import NS_PER_SECOND
 from wfsim_temporal._deployments import ACTIVITY, NEXUS, WORKFLOW
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class TaskQueue:
         self._is_nexus = is_nexus
         self._sessions: deque[Any] = deque()
         self._backlog: deque[Any] = deque()
+        self._arrival: asyncio.Future[None] | None = None
 
     def offer(self, task: QueuedTask) -> None:
         """Add a task: it reaches a worker a message's time later, or when one has room."""
@@ -50,6 +53,9 @@ class TaskQueue:
     def poll(self, session: Session | NexusPoller) -> None:
         """Add a worker's session to those that take tasks."""
         self._sessions.append(session)
+        if self._arrival is not None:
+            self._arrival.set_result(None)
+            self._arrival = None
         self.serve()
 
     def leave(self, session: Session | NexusPoller) -> None:
@@ -111,6 +117,11 @@ class TaskQueue:
                 return session
         return None
 
+    def has_worker(self, *, is_workflow_task: bool) -> bool:
+        """Whether somebody polls who does this kind of task, be there room now or not."""
+        kind = "runs_workflows" if is_workflow_task else "runs_activities"
+        return any(getattr(one.worker, kind) for one in self._sessions)
+
     def eager_taker(self, task: QueuedTask) -> Any:
         """Give a session that can take a workflow task at once, without having polled for it."""
         for session in self._able(self._version_for(task)):
@@ -118,9 +129,19 @@ class TaskQueue:
                 return session
         return None
 
-    def session(self, version: DeploymentVersion | None) -> Session | None:
-        """Give a session whose worker, of this version, can run workflows, to answer a query; that takes no slot."""
-        return next(iter(self._able(version)), None)
+    async def session(self, version: DeploymentVersion | None, patience_s: float) -> Session | None:
+        """Give a session whose worker, of this version, can run workflows, to answer a query; that takes no slot.
+
+        None if there is none, nor comes one, for that long.
+        """
+        end_ns = self._server.now_ns + round(patience_s * NS_PER_SECOND)
+        while True:
+            found = next(iter(self._able(version)), None)
+            left_ns = end_ns - self._server.now_ns
+            if found is not None or left_ns <= 0:
+                return found
+            arrival = self._arrival = self._arrival or self._server.future()
+            await asyncio.wait([arrival], timeout=left_ns / NS_PER_SECOND)
 
     def _able(self, version: DeploymentVersion | None) -> list[Any]:
         known = [one for one in self._sessions if one.is_alive and one.worker.runs_workflows]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import pickle
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import temporalio.activity
 import temporalio.worker
+import temporalio.workflow
 from temporalio.client import HeaderCodecBehavior
+from temporalio.runtime import Runtime
 from temporalio.worker import UnsandboxedWorkflowRunner
 
 from wfsim.kernel import start_process
@@ -55,14 +59,21 @@ class Worker(temporalio.worker.Worker):
         self._client = client
         self.tuner = tuner_of(config)
         self._take_version(config["deployment_config"], config["build_id"])
+        self.cached_max: int = config["max_cached_workflows"]
         self.default_throttle_ns = _ns(config["default_heartbeat_throttle_interval"])
         self.longest_throttle_ns = _ns(config["max_heartbeat_throttle_interval"])
         self.interceptors = _interceptors(client, config)
+        self._workflow_worker = self._activity_worker = self._nexus_worker = (
+            None  # the SDK's; tests ask for them
+        )
         self._activities = _activities(config)
         if self.runs_nexus:
             sdk_worker(self)  # handlers that are none are told here and now
+        self.metric_meter = (service.config.runtime or Runtime.default()).metric_meter
         self.captured = self._capture()
         self._check_behaviors()
+        self.patch_activation_callback: Any = config.get("patch_activation_callback")
+        self.extern_functions = self._extern_functions()
         self.runner = self._runner()
         number = sum(one.task_queue == self.task_queue for one in self.server.workers) + 1
         self.server.workers.append(self)
@@ -120,10 +131,14 @@ class Worker(temporalio.worker.Worker):
         """The queue that it takes tasks from."""
         return str(self._settings["task_queue"])
 
-    @property  # type: ignore[misc]  # the SDK lets it be set too, to change credentials
+    @property
     def client(self) -> Client:
-        """The client that it was made with."""
+        """The client that it was made with, or another with other credentials."""
         return self._client
+
+    @client.setter
+    def client(self, value: Client) -> None:
+        self._client = value
 
     def config(self, **_options: Any) -> Any:
         """Give the arguments that it was made with, completed."""
@@ -140,6 +155,12 @@ class Worker(temporalio.worker.Worker):
         return bool(self._activities) and not self._settings["no_remote_activities"]
 
     @property
+    def threads_max(self) -> int | None:
+        """How many synchronous activities its executor runs at once; None if it says nothing."""
+        limit = getattr(self._settings["activity_executor"], "_max_workers", None)
+        return limit if isinstance(limit, int) else None
+
+    @property
     def runs_nexus(self) -> bool:
         """Whether it takes Nexus requests."""
         return bool(self._settings["nexus_service_handlers"])
@@ -154,6 +175,13 @@ class Worker(temporalio.worker.Worker):
     def activity_names(self) -> list[str]:
         """The names of its activities, sorted."""
         return sorted(name for name in self._activities if name)
+
+    def fails_on_nondeterminism(self, workflow_type: str) -> bool:
+        """Whether a workflow that is not deterministic shall fail, where others wait for code that is."""
+        definition = self.captured.definitions.get(workflow_type) or self.captured.definitions.get(None)
+        own = () if definition is None else definition.failure_exception_types
+        kinds = (*self._settings["workflow_failure_exception_types"], *own)
+        return any(issubclass(temporalio.workflow.NondeterminismError, kind) for kind in kinds)
 
     def activity(self, name: str) -> Any:
         """Give the definition of an activity: that of the name, or the dynamic one; None if it has neither."""
@@ -180,6 +208,13 @@ class Worker(temporalio.worker.Worker):
                     f"Workflow {name} must specify a versioning behavior using the `versioning_behavior` argument to "
                     "`@workflow.defn` or by defining a function decorated with `@workflow.dynamic_config`."
                 )
+
+    def _extern_functions(self) -> dict[str, Any]:
+        """Give what workflows reach out of the sandbox for; those captured belong to a replayer's runtime."""
+        if self.captured.details is None:
+            return {}
+        known = dict(self.captured.details.extern_functions)
+        return {**known, "__temporal_get_metric_meter": lambda: self.metric_meter}
 
     def _runner(self) -> Any:
         chosen, plain = self._settings["workflow_runner"], self._settings["unsandboxed_workflow_runner"]
@@ -339,12 +374,25 @@ def _activities(config: Mapping[str, Any]) -> dict[str | None, Any]:
         definition = temporalio.activity._Definition.must_from_callable(function)
         if definition.name in found:
             raise ValueError(f"More than one activity named {definition.name}")
-        if not definition.is_async and config["activity_executor"] is None:
-            raise ValueError(
-                f"Activity {definition.name} is not async so an activity_executor must be present"
-            )
+        if not definition.is_async:
+            _check_executor(definition.name, function, config)
         found[definition.name] = definition
     return found
+
+
+def _check_executor(name: str | None, function: Any, config: Mapping[str, Any]) -> None:
+    """Raise what the SDK raises for a synchronous activity that an executor cannot run."""
+    executor, told = config["activity_executor"], f"Activity {name} is not async"
+    if executor is None:
+        raise ValueError(f"{told} so an activity_executor must be present")
+    if not isinstance(executor, ThreadPoolExecutor) and not config["shared_state_manager"]:
+        wanted = "so a shared_state_manager must be present"
+        raise ValueError(f"{told} and executor is not thread-pool executor, {wanted}")
+    if isinstance(executor, ProcessPoolExecutor):
+        try:
+            pickle.dumps(function)
+        except Exception as error:
+            raise TypeError(f"Activity {name} must be picklable when using a process executor") from error
 
 
 def _through(plugin: Any, following: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from temporalio.api.failure.v1 import Failure
 
 from wfsim.units import NS_PER_SECOND
+from wfsim_temporal._activation import Extent
 from wfsim_temporal._commands import TERMINAL, Commands, events_of
 from wfsim_temporal._machines import Machines
 from wfsim_temporal._proto import duration
 from wfsim_temporal._retry import SCHEDULE_TO_START, START_TO_CLOSE
-from wfsim_temporal.errors import WorkflowTaskStuck
+from wfsim_temporal.errors import NonDeterministicWorkflow, WorkflowTaskStuck
 
 if TYPE_CHECKING:
     import asyncio
@@ -44,6 +45,7 @@ class WorkflowTask:
         behavior: the versioning behavior that the workflow's code has given.
         refusal: why the server refuses the answer of the worker; "" if it does not.
         target_changed: whether a pinned workflow could move to another version.
+        history: the extent of the history when the last task began.
     """
 
     is_workflow_task = True
@@ -61,6 +63,7 @@ class WorkflowTask:
         self.machines = Machines(execution)
         self.started_ns = 0
         self.time_ns = 0
+        self.history = Extent(0, 0, is_long=False)
         self.token = 0
         self.behavior = 0
         self.refusal = ""
@@ -194,14 +197,15 @@ class WorkflowTask:
         self._new_machines()
         self.started_ns = self.time_ns = server.now_ns
         execution.first_task_ns = execution.first_task_ns or server.now_ns
-        length = len(execution.log)
+        events, size = len(execution.log) + 1, execution.log.size
+        self.history = Extent(events, size, server.limits.suggests(events, size))
         self.target_changed = bool(server.deployments.by_name) and execution.versioning.begin()
         self._started_id = execution.add(
             "WORKFLOW_TASK_STARTED",
             scheduled_event_id=self._scheduled_id,
             identity=session.identity,
-            history_size_bytes=execution.log.size,
-            suggest_continue_as_new=server.limits.suggests(length + 1, execution.log.size),
+            history_size_bytes=size,
+            suggest_continue_as_new=self.history.is_long,
             target_worker_deployment_version_changed=self.target_changed or None,
         )
         if self.sticky is not session:
@@ -291,10 +295,11 @@ class WorkflowTask:
         self._end_timeout()
         self.drop()
         execution.journal.fact("workflow_task", "failed", self.count, message=failure.message)
-        cause = cause or (_WORKER_UNHANDLED_FAILURE if error is None else _NON_DETERMINISM)
+        is_nondeterministic = isinstance(error, NonDeterministicWorkflow)
+        cause = cause or (_NON_DETERMINISM if is_nondeterministic else _WORKER_UNHANDLED_FAILURE)
         self._write_end("WORKFLOW_TASK_FAILED", self._failed(cause, failure))
         if error is None and self._attempt >= settings.task_attempts:
-            error = self._stuck(failure.message)
+            error = self._stuck(_told(failure))
         if error is not None:
             self._give_up(error)
             return
@@ -464,3 +469,9 @@ class WorkflowTask:
         for rest in waiting:
             if not rest.done():
                 rest.set_result(None)
+
+
+def _told(failure: Failure) -> str:
+    """Say why a task failed: the error's type too, unless the message begins with a code of Temporal's own."""
+    kind, message = failure.application_failure_info.type, failure.message
+    return f"{kind}: {message}" if kind and not message.startswith("[TMPRL") else message

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wfsim.errors import WfsimError
 
-__all__ = ["NonDeterministicWorkflow", "NotSimulated", "ReplayFailed", "WorkflowTaskStuck"]
+__all__ = ["ActivityStuck", "NonDeterministicWorkflow", "NotSimulated", "ReplayFailed", "WorkflowTaskStuck"]
 
 
 class NotSimulated(WfsimError, NotImplementedError):
@@ -30,6 +30,25 @@ class WorkflowTaskStuck(WfsimError):
         return (
             f"the workflow task of {self.workflow_type} {self.workflow_id!r} failed {times}, and a server would "
             f"try it for ever: {self.message}"
+        )
+
+
+class ActivityStuck(WfsimError):
+    """An activity failed again and again, and its retry policy lets a server try it for ever.
+
+    ``attempts`` were made; ``message`` tells of the last failure.
+    """
+
+    def __init__(self, activity: str, attempts: int, message: str) -> None:
+        super().__init__(activity, attempts, message)
+        self.activity = activity
+        self.attempts = attempts
+        self.message = message
+
+    def __str__(self) -> str:
+        return (
+            f"activity {self.activity} failed {self.attempts} times, and a server would try it for ever (bound it by "
+            f"maximum_attempts or schedule_to_close_timeout): {self.message}"
         )
 
 
