@@ -158,6 +158,13 @@ def test_check_judges_by_the_history():
     assert [verdict.valid for verdict in verdicts] == [True, True]
 
 
+def test_what_is_handed_to_check_is_a_checker():
+    """A verdict in its place is most likely a checker that was called already."""
+    run = simulate(checkout())
+    with pytest.raises(DesignError, match="is no checker; hand over the function itself, uncalled"):
+        run.check(effect_at_most_once(run.history))
+
+
 def test_rules_that_meet_nothing_are_told():
     """A fault for a step that does not exist is in ``unmatched``; one that could have struck is not."""
     run = simulate(checkout(), faults=[fail("chrge"), fail("charge", attempts=9)])

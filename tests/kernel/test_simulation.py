@@ -121,6 +121,23 @@ def test_a_deadlock_names_what_its_author_wrote():
     }
 
 
+def test_a_sleep_is_called_what_its_author_called_it():
+    """`asyncio.sleep` is wfsim's own within a run, and its author need not know."""
+
+    async def theirs():
+        await asyncio.sleep(100)
+
+    async def ours():
+        await sleep(100)
+
+    async def main() -> None:
+        await asyncio.gather(*(asyncio.create_task(one(), name=one.__name__) for one in (theirs, ours)))
+
+    outcome = run(main, bounds=Bounds(time_ns=10**9))
+    told = {one.task: one.waits_for for one in outcome.waiting}
+    assert (told["theirs"], told["ours"]) == ("asyncio.sleep", "wfsim.sleep")
+
+
 @pytest.mark.parametrize("moment", ["install", "restore"])
 def test_ctrl_c_never_finds_the_world_half_in_place(monkeypatch, moment):
     """It is heard before the run begins or after all is put back, and the next run is as any other."""

@@ -28,6 +28,10 @@ WRONG = {
         lambda: machine(("idle", "running"), initial="new").add_state("idle").chart(),
         "initial state 'new' of state machine 'm' is in none of its transitions; add it, or name one of idle, running",
     ),
+    "a state without a name": (
+        lambda: machine().add_state(""),
+        "the name of a state of state machine 'm' must be a text, not ''",
+    ),
     "a target that was never added": (
         lambda: machine(("a", "runing")).add_state("a").add_state("running").chart(),
         r"'runing' is no state of state machine 'm'; did you mean 'running'\?",

@@ -75,6 +75,12 @@ class Run:
 
     def check(self, *checkers: Callable[[History], Verdict]) -> list[Verdict]:
         """Let each checker judge the history; a checker with options comes as ``partial(checker, ...)``."""
+        for checker in checkers:
+            if not callable(checker):
+                raise DesignError(
+                    f"{checker!r} is no checker; hand over the function itself, uncalled, and options by partial: "
+                    "check(partial(effect_at_most_once, name='charge'))"
+                )
         return [checker(self.history) for checker in checkers]
 
 

@@ -147,6 +147,7 @@ def _waits_for(task: Driven, frames: list[FrameType]) -> str:
     )
 
 
+_IN_PLACE_OF_ASYNCIO = "wfsim.kernel._patched_asyncio"
 _PLUMBING = {"call", "_call_blocking", "_recorded", "to_thread", "__await__"}
 
 
@@ -170,7 +171,9 @@ def _primitive(frames: list[FrameType]) -> str:
     called = reversed(frames[:users]) if users is not None else ()
     frame = next((frame for frame in called if _is_public(frame.f_code.co_qualname)), frames[0])
     name = frame.f_code.co_qualname
-    return name if "." in name else f"{frame.f_globals['__name__'].partition('.')[0]}.{name}"
+    module = frame.f_globals["__name__"]
+    library = "asyncio" if module == _IN_PLACE_OF_ASYNCIO else module.partition(".")[0]
+    return name if "." in name else f"{library}.{name}"
 
 
 def _is_public(name: str) -> bool:
