@@ -195,3 +195,15 @@ def test_other_threads_have_no_handlers():
         return "done"
 
     assert simulate(main) == "done"
+
+
+@pytest.mark.parametrize("name", ["alarm", "setitimer", "pause", "sigwait", "sigwaitinfo", "sigtimedwait"])
+def test_timers_and_waits_of_the_real_world_are_refused(name):
+    """One would strike after the run, another would wait for ever; after the run they are as they were."""
+    original = getattr(signal, name, None)
+    if original is None:
+        pytest.skip(f"this system has no signal.{name}")
+    args = {"alarm": (1,), "setitimer": (signal.ITIMER_REAL, 1), "pause": ()}.get(name, ([signal.SIGUSR1], 1))
+    with pytest.raises(RealIOError, match=rf"signal.{name}\(\) goes by the real clock"):
+        simulate(lambda: getattr(signal, name)(*args))
+    assert getattr(signal, name) is original

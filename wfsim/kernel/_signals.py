@@ -3,7 +3,8 @@
 `signal.raise_signal(number)` and `os.kill(os.getpid(), number)` mean the simulated process that calls them:
 a handler that it gave to `loop.add_signal_handler` is called by its loop at this virtual instant, and other
 processes hear nothing. Where no loop has a handler, one that was set by `signal.signal` is called at once, as
-CPython does. What would end the interpreter or reach a real process is refused.
+CPython does. What would end the interpreter or reach a real process is refused, and so are timers and waits of
+the real world (`signal.alarm`, `signal.pause` and their kin).
 
 Signals from outside, such as that of Ctrl-C, do not reach a loop's handlers: they belong to whoever runs the
 simulation. Handlers that a run sets by `signal.signal` are in force until it ends.
@@ -95,6 +96,26 @@ def _to_a_loop(number: int) -> bool:
     return False
 
 
+# What asks the real world for a signal, or waits until one comes from there.
+_OF_THE_REAL_WORLD = ("alarm", "setitimer", "pause", "sigwait", "sigwaitinfo", "sigtimedwait")
+
+
+def _refusing(name: str, original: Any) -> Any:
+    def refused(*args: Any) -> Any:
+        if at.here() is not None:
+            raise RealIOError(
+                f"signal.{name}() goes by the real clock or waits for the real world. In virtual time there are "
+                "asyncio.timeout, loop.call_later and threading.Timer; a signal that the simulation sends itself "
+                "(signal.raise_signal) arrives at loop.add_signal_handler."
+            )
+        return original(*args)
+
+    return refused
+
+
+for _name in _OF_THE_REAL_WORLD:
+    if _original := getattr(signal, _name, None):
+        _patching.replace(_original, _refusing(_name, _original))
 _patching.replace(_Real.signal, _signal)
 _patching.replace(_Real.raise_signal, _raise_signal)
 _patching.replace(_Real.kill, _kill)
