@@ -132,6 +132,32 @@ def test_an_event_dropped_from_a_full_queue_is_lost():
     assert "its queue was full" in verdict.message
 
 
+def test_the_crash_of_somebody_else_took_nothing_along():
+    """Who still handles an event when the run ends has not lost it because another process crashed."""
+
+    async def main():
+        bus = EventBus()
+
+        async def billing():
+            bus.subscribe("a", lambda _event: asyncio.sleep(3600), name="billing", visibility_timeout="2h")
+            await asyncio.Event().wait()
+
+        async def bystander():
+            await asyncio.Event().wait()
+
+        start_process("billing", billing)
+        other = start_process("bystander", bystander)
+        await sleep(1)
+        await bus.publish(Event("a"))
+        await sleep(1)
+        other.crash()
+        await sleep(1)
+
+    verdict = judge(checkers.no_event_lost, main)
+    assert verdict.valid == "unknown"
+    assert verdict.message == "'billing' had not ended with a (bus-1) when the run did"
+
+
 def test_an_event_that_a_crash_took_along_is_lost():
     """A subscriber without a group ends with its process."""
 

@@ -140,6 +140,17 @@ class EventLog:
         """Give what a subscriber did with an event."""
         return self._handlings.get((event.op.design, subscriber.name, event.id), Handlings())
 
+    def crashed_after(self, index: int, subscriber: Subscriber) -> bool:
+        """Tell whether a process in which the subscriber lived crashed after an operation."""
+        homes = {
+            op.process
+            for kind in ("join", "handle")
+            for op in self.history.where(kind=kind, name=subscriber.name)
+            if op.design == subscriber.op.design
+        } or {subscriber.op.process}
+        crashes = self.history.where(kind="process", name="crash")
+        return any(op.index > index and op.process in homes for op in crashes)
+
     def all_handlings(self) -> Iterator[tuple[str, str, Handlings]]:
         """Give subscriber, event id and handlings, each pair of the two once, in order."""
         for (_, name, number), handlings in self._handlings.items():

@@ -43,7 +43,7 @@ def _judge(log: EventLog, event: Published, one: Subscriber, findings: Findings)
         findings.doubt(f"{event.title} was still being published at the end", event.op.index)
         return
     trace = [event.op.index, *(span.index for span in handlings.spans)]
-    if handlings.is_open and not _crash_after(log, event):
+    if handlings.is_open and not log.crashed_after(handlings.spans[-1].index, one):
         findings.doubt(f"{one.name!r} had not ended with {event.title} when the run did", *trace)
         return
     faults = log.faults_on(event, one.name)
@@ -60,14 +60,7 @@ def _why(log: EventLog, event: Published, one: Subscriber, faults: list[Op]) -> 
     if faults:
         kinds = dict.fromkeys(op.name for op in faults)
         return f": {', '.join(kinds)} struck it"
-    if _crash_after(log, event) is not None:
-        return ": it crashed"
-    return ""
-
-
-def _crash_after(log: EventLog, event: Published) -> int | None:
-    crashes = log.history.where(kind="process", name="crash")
-    return next((op.index for op in crashes if op.index > event.op.index), None)
+    return ": it crashed" if log.crashed_after(event.op.index, one) else ""
 
 
 def _judge_unheard(log: EventLog, event: Published, wanting: list[Subscriber], findings: Findings) -> None:
