@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from temporalio import activity, workflow
 from temporalio.api.common.v1 import Payload
-from temporalio.api.workflowservice.v1 import PauseActivityRequest
+from temporalio.api.workflowservice.v1 import GetClusterInfoRequest
 from temporalio.common import RetryPolicy
 from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.exceptions import ApplicationError
@@ -209,11 +209,11 @@ def test_what_is_not_simulated_is_refused(simulate):
     """The error names it."""
 
     async def main(client):
-        await client.workflow_service.pause_activity(PauseActivityRequest())
+        await client.workflow_service.get_cluster_info(GetClusterInfoRequest())
 
     done = simulate(main, workflows=[Hello])
     assert isinstance(done.error, NotSimulated)
-    assert "pause_activity" in str(done.error)
+    assert "get_cluster_info" in str(done.error)
 
 
 def test_a_blocking_activity_wants_an_executor(simulate):

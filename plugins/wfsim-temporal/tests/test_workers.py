@@ -193,6 +193,26 @@ def test_a_crash_takes_the_slots_and_a_restart_gives_new_ones(simulate):
     assert len(done.history.where(kind="activity", type="invoke")) == 2
 
 
+def test_a_worker_that_restarts_is_not_starved_by_what_died(simulate):
+    """All permits of its custom supplier were in use, and one more was waited for: they are given back, each once."""
+    supplier = Counting()
+    fixed = FixedSizeSlotSupplier(10)
+    tuner = WorkerTuner.create_composite(
+        workflow_supplier=fixed,
+        activity_supplier=supplier,
+        local_activity_supplier=fixed,
+        nexus_supplier=fixed,
+    )
+    crash = wfsim.crash("rest", point="reply", count=1, restart_after="5s")
+    done = simulate(
+        Many, 4, False, activities=[rest], worker_options={"tuner": tuner}, faults=[crash], max_time="1h"
+    )
+    assert done.error is None
+    taken, given = (sum(one.startswith(word) for one in supplier.log) for word in ("reserve", "release"))
+    assert taken == given
+    assert not supplier.free.locked()
+
+
 @workflow.defn
 class Line:
     """Does three local activities; the last waits for a slot, or no longer."""
@@ -281,15 +301,25 @@ def test_a_local_activity_keeps_its_workflows_slot(simulate):
     assert sorted(simulate(main, worker_options=one_slot, **options).result()) == [5, 10, 15]
 
 
+class EagerPermit(SlotPermit):
+    pass
+
+
 class Eager(Counting):
     """Has one slot for what was not polled for."""
 
     def try_reserve_slot(self, ctx):
         self.log.append(f"try {ctx.slot_type}")
-        return Permit() if self.log.count("try workflow") == 1 else None
+        return EagerPermit() if self.log.count("try workflow") == 1 else None
 
     def mark_slot_used(self, ctx):
-        self.log.append(f"use {ctx.slot_info.workflow_type} {ctx.slot_info.is_sticky}")
+        permit = type(ctx.permit).__name__
+        self.log.append(f"use {ctx.slot_info.workflow_type} {ctx.slot_info.is_sticky} {permit}")
+
+    def release_slot(self, ctx):
+        if not isinstance(ctx.permit, EagerPermit):
+            self.free.release()
+        self.log.append(f"release {type(ctx.permit).__name__}")
 
 
 def test_a_custom_supplier_is_asked_for_an_eager_start(simulate):
@@ -314,5 +344,8 @@ def test_a_custom_supplier_is_asked_for_an_eager_start(simulate):
 
     done = simulate(main, workflows=[samples.Square], worker_options={"tuner": tuner})
     assert done.result() == [True, False]
-    assert supplier.log[:2] == ["try workflow", "use Square False"]
-    assert supplier.log.count("use Square False") == 2
+    assert supplier.log[:2] == ["try workflow", "use Square False EagerPermit"]
+    assert supplier.log.count("use Square False Permit") == 1
+    assert supplier.log.count("release EagerPermit") == 1
+    taken = [one for one in supplier.log if one.startswith("reserve")]
+    assert supplier.log.count("release Permit") == len(taken)

@@ -122,6 +122,9 @@ class Slots:
     def end(self) -> None:
         """Take no more: the worker shuts down."""
 
+    def lose(self) -> None:
+        """Give back what is in use: the worker has died with it."""
+
 
 class CustomSlots(Slots):
     """Slots of a supplier of the user's own, which may wait before it permits one."""
@@ -135,6 +138,7 @@ class CustomSlots(Slots):
         self._session = session
         self._permit: Any = None
         self._eager: deque[Any] = deque()
+        self._in_use: list[_Used] = []
         self._is_ended = False
         self._task = session.spawn(self._reserve())
 
@@ -182,12 +186,15 @@ class CustomSlots(Slots):
             used, self._permit = _Used(info, self._permit), None
             if not self._is_ended:
                 self._task = self._session.spawn(self._reserve())
+        self._in_use.append(used)
         self._ask(self._supplier.mark_slot_used, used)
         return used
 
     def give_back(self, held: Any) -> None:
-        """See Slots."""
-        self._release(held.slot_info, held.permit)
+        """See Slots. What the worker has lost was given back then."""
+        if held in self._in_use:
+            self._in_use.remove(held)
+            self._release(held.slot_info, held.permit)
 
     def end(self) -> None:
         """Give back what is reserved and not used."""
@@ -198,6 +205,12 @@ class CustomSlots(Slots):
             self._permit = None
         while self._eager:
             self.unreserve()
+
+    def lose(self) -> None:
+        """See Slots. The supplier outlives the worker's process, so it has to hear of it."""
+        self.end()
+        for held in tuple(self._in_use):
+            self.give_back(held)
 
     def _release(self, info: Any, permit: Any) -> None:
         self._ask(self._supplier.release_slot, SlotReleaseContext(slot_info=info, permit=permit))
@@ -248,3 +261,8 @@ class SlotsOf:
         """Take no more: the worker shuts down."""
         for one in (self.workflow, self.activity, self.local_activity):
             one.end()
+
+    def lose(self) -> None:
+        """Give back all that the suppliers have permitted: the worker has died."""
+        for one in (self.workflow, self.activity, self.local_activity):
+            one.lose()

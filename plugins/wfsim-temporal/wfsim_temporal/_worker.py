@@ -270,6 +270,8 @@ class Worker(temporalio.worker.Worker):
     async def _live(self) -> None:
         """One life, in the worker's process; a restart calls it again."""
         self._stop = self.server.future()
+        if self.session is not None:
+            self.session.slots.lose()
         self.session = Session(self)
         try:
             self.session.poll()
