@@ -1,6 +1,7 @@
 """The real server, where its binary is installed: what is played on it is what the simulated one has to equal."""
 
 import asyncio
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +11,10 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 BINARY = shutil.which("temporal", path=str(Path(sys.executable).parent)) or shutil.which("temporal")
+
+
+RECORDED = json.loads(Path(__file__).with_name("real_answers.json").read_text())
+"""What a real server has answered, for where there is none: by suite and case."""
 
 
 def on_real_server(program, *, arguments=(), search_attributes=(), **worker):

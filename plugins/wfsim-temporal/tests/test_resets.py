@@ -6,7 +6,7 @@ import json
 import pytest
 import reset_cases
 import wfsim_temporal
-from real_server import on_real_server
+from real_server import RECORDED, on_real_server
 from temporalio import workflow
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
@@ -34,6 +34,12 @@ def real():
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_the_answers_are_those_that_the_real_server_gave(simulated, name):
+    """When they were recorded; for where there is none."""
+    assert simulated[name][0] == RECORDED["resets"][name]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_answers_are_those_of_the_real_server(simulated, real, name):
     """Results, what the calls answer, and how they refuse."""
     assert simulated[name][0] == real[name][0]
@@ -50,7 +56,7 @@ def test_the_events_are_those_of_the_real_server(simulated, real, name):
 
 @workflow.defn
 class Dice:
-    """Does as many activities as it throws."""
+    """Throws ten times, and does an activity or waits, as it comes."""
 
     def __init__(self) -> None:
         self.may_go = False
@@ -60,15 +66,15 @@ class Dice:
         self.may_go = True
 
     async def throw(self) -> int:
-        number = workflow.random().randint(1, 1000)
-        await workflow.execute_activity(reset_cases.takes, number, start_to_close_timeout=reset_cases.s(9999))
+        number = workflow.random().randint(0, 1)
+        await (reset_cases.take(1) if number else workflow.sleep(1))
         return number
 
     @workflow.run
-    async def run(self) -> list[int]:
-        before = await self.throw()
+    async def run(self) -> list[list[int]]:
+        before = [await self.throw() for _ in range(10)]
         await workflow.wait_condition(lambda: self.may_go)
-        return [before, await self.throw(), await self.throw()]
+        return [before, [await self.throw() for _ in range(10)]]
 
 
 async def reset_to(client, id, task_id, run_id=""):
@@ -82,20 +88,37 @@ def test_chance_is_another_after_a_reset(simulate):
 
     async def main(client):
         handle = await client.start_workflow(Dice.run, id="dice", task_queue="wfsim")
+        await asyncio.sleep(60)
         await handle.signal("go")
         first = await handle.result()
-        history = await handle.fetch_history()
-        last = [
-            one.event_id for one in history.events if one.HasField("workflow_task_completed_event_attributes")
-        ][1]
-        await reset_to(client, "dice", last)
+        tasks = await reset_cases.Bench(client).tasks("dice")
+        await reset_to(client, "dice", tasks[11])
         return first, await client.get_workflow_handle("dice").result()
 
     run = simulate(main, workflows=[Dice], activities=[reset_cases.takes])
-    first, second = run.result()
-    assert first[0] == second[0]
-    assert first[1:] != second[1:]
+    (before, first), (still, second) = run.result()
+    assert before == still
+    assert first != second
+    assert second != before
     assert run.check_replay() == 2
+
+
+def test_a_timer_rings_when_it_would_have_without_the_reset(simulate):
+    """A reset in the middle of its time neither stops it nor begins it again."""
+
+    async def main(client):
+        await client.start_workflow(reset_cases.Wishes.run, False, id="timer", task_queue="wfsim")
+        bench = reset_cases.Bench(client)
+        await asyncio.sleep(1)
+        begun = asyncio.get_running_loop().time()
+        await bench.wish("timer", "timer", "done")
+        await asyncio.sleep(2)
+        await reset_to(client, "timer", (await bench.tasks("timer"))[-1])
+        await client.get_workflow_handle("timer").result()
+        return asyncio.get_running_loop().time() - begun
+
+    run = simulate(main, workflows=[reset_cases.Wishes], activities=[reset_cases.takes])
+    assert run.result() == pytest.approx(5, abs=0.1)
 
 
 def test_a_worker_that_crashes_replays_a_run_that_was_reset(simulate):

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 import versioning_cases
-from real_server import on_real_server
+from real_server import RECORDED, on_real_server
 from temporalio import activity, workflow
 from temporalio.api.workflowservice.v1 import (
     DescribeWorkerDeploymentVersionRequest,
@@ -77,6 +77,12 @@ def rest(info, attributes):
 
 def is_made_up(build_id):
     return build_id == "unversioned" or re.search("[0-9a-f]{32}$", build_id) is not None
+
+
+@pytest.mark.parametrize("name", RECORDED["versions"])
+def test_the_answers_are_those_that_the_real_server_gave(simulated, name):
+    """When they were recorded; for where there is none."""
+    assert simulated[name][0] == RECORDED["versions"][name]
 
 
 @pytest.mark.parametrize("name", NAMES)
