@@ -66,8 +66,9 @@ def check_determinism(main: Any, *args: Any, **options: Any) -> Determinism:
     """Run ``main(*args)`` twice with the same seed and report the first operation that differs.
 
     Takes the options of ``simulate``. The recorded operations, the steps of every task, and the value or error
-    at the end are compared, so code that records nothing is checked too. Both runs share one process and so one PYTHONHASHSEED: a set
-    of strings shows its order only between processes; compare the fingerprints of two of them for that.
+    at the end are compared, so code that records nothing is checked too. Both runs share one process and so one
+    PYTHONHASHSEED: a set of strings shows its order only between processes; compare the fingerprints of two of them
+    for that.
     """
     options["trace"] = True
     return compare(simulate(main, *args, **options), simulate(main, *args, **options))
