@@ -282,9 +282,7 @@ def _disentangle(instance: Any) -> None:
 
     What says that it is being deleted stays: futures of it that are freed later ask.
     """
-    held = vars(instance)
-    for name in [name for name, value in held.items() if value.__class__ not in _PLAIN]:
-        del held[name]
+    instance.__dict__ = {name: one for name, one in vars(instance).items() if one.__class__ in _PLAIN}
 
 
 def _patches(task: list[Activation]) -> list[Job]:

@@ -270,7 +270,7 @@ class Session:
                 return False
             made = Activation(task.time_ns, task.history, jobs, self.worker.told_as, task.target_changed)
             commands, flags = cached.activate(made)
-            task.activations.append(made._replace(commands=commands, flags=flags))
+            task.activations.append(Activation(*made[:-2], commands, flags))
             if has_codec:
                 commands = await cached.encode(commands)
                 if not task.is_current(token):

@@ -30,7 +30,7 @@ _REAL: Final[dict[str, Any]] = {
     "acquire": LockType.acquire,
     "release": LockType.release,
 }
-PATIENCE_S: Final = 5.0
+PATIENCE_S: Final = 20.0  # a busy machine may need seconds for a long replay, or for the imports of a sandbox
 _LOOK_S: Final = 0.5
 _AGAIN_S: Final = 0.001
 _DEBUGGERS: Final = ("pdb", "bdb", "pydevd", "_pydevd_bundle", "debugpy", "ipdb")
