@@ -333,7 +333,7 @@ CASES = {
     **{f"error_{one}": asked(one) for one in ERRORS},
     "gives_what_is_no_json": asked("gives what is no JSON", schedule_to_close_timeout=seconds(3)),
     "cancel_comes_too_late": canceled(
-        Cancellation.WAIT_REQUESTED, 1, "greet_by_hand", "works", start_to_close_timeout=seconds(2)
+        Cancellation.WAIT_REQUESTED, 2, "greet_by_hand", "works", start_to_close_timeout=seconds(3.4)
     ),
     "timeouts_are_capped": asked(
         schedule_to_close_timeout=seconds(5),
@@ -456,11 +456,11 @@ async def a_few_at_once(cases):
 
 
 async def in_time(name, work):
-    """Give what a case tells by its name; one that a busy machine leaves without an end fails alone."""
+    """Give what a case tells by its name; one that goes wrong on a busy machine fails alone."""
     try:
         return name, await asyncio.wait_for(work, 40)
-    except TimeoutError:
-        return name, ["late"] * 3
+    except Exception as error:
+        return name, [repr(error)] * 3
 
 
 async def play(client, name):

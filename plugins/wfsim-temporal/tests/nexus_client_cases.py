@@ -230,7 +230,7 @@ async def listed(client, query):
             *(one.operation_id, one.endpoint, one.service, one.operation, one.status.name),
             *(one.close_time is None, one.execution_duration is None),
         ]
-        for one in found
+        for one in sorted(found, key=lambda one: one.operation_id)
     ]
 
 
