@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from contextvars import ContextVar, copy_context
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,30 @@ def test_spawn_makes_a_light_task_that_can_be_awaited():
         return good.done(), good.cancelled(), good.result()
 
     assert run(main) == (True, False, "v")
+
+
+PLACE: ContextVar[str] = ContextVar("place", default="nowhere")
+
+
+@pytest.mark.parametrize("start", [run, lambda main: asyncio.run(main())], ids=["simulation", "asyncio"])
+def test_spawn_takes_a_name_and_a_context(start):
+    """As with `asyncio.create_task`; without a context a task gets a copy, and sets nothing in its caller's."""
+
+    async def tell_and_set(place: str) -> str:
+        before = PLACE.get()
+        PLACE.set(place)
+        return before
+
+    async def main():
+        given = copy_context()
+        given.run(PLACE.set, "given")
+        task = spawn(tell_and_set("there"), name="scout", context=given)
+        assert task.get_name() == "scout"
+        assert await task == "given"
+        assert await spawn(tell_and_set("elsewhere")) == "nowhere"
+        return given[PLACE], PLACE.get()
+
+    assert start(main) == ("there", "nowhere")
 
 
 def test_asyncio_takes_light_tasks():

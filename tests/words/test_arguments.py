@@ -197,3 +197,24 @@ def test_arguments_of_any_signature_have_a_name():
     history = simulate(main, record_arguments=True).history
     found = [op.data["arguments"] for op in history.where(kind="call", type="invoke")]
     assert found == [{"first": 1, "1": 2, "2": 4, "x": 3}, {"0": 1, "1": 2}, {}]
+
+
+@pytest.mark.parametrize("blocks", [False, True], ids=["awaited", "called"])
+def test_the_arguments_of_a_dags_task_have_the_names_of_its_function(blocks):
+    """The results that a task is given are named as in the user's own function, which may block or not."""
+
+    async def fetch():
+        return "order 1"
+
+    async def pack(order, paper="brown"):
+        return f"{order} in {paper}"
+
+    def pack_blocking(order, paper="brown"):
+        return f"{order} in {paper}"
+
+    def shop():
+        dag = DAGWorkflow(name="shop")
+        dag.add_task("fetch", func=fetch)
+        return dag.add_task("pack", func=pack_blocking if blocks else pack, depends_on=["fetch"])
+
+    given(shop).when("go").then_called("fetch", called("pack", order="order 1", paper="brown"))
