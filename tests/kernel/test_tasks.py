@@ -8,7 +8,7 @@ import weakref
 from contextvars import ContextVar, copy_context
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wfsim.kernel import LightTask, Simulation, now, park, sleep, spawn, wake
@@ -107,6 +107,7 @@ def test_asyncio_runs_in_light_tasks():
     assert run(main) == ("in group", 2.0)
 
 
+@settings(deadline=None)
 @given(st.floats(0.001, 10), st.floats(0.001, 10))
 def test_a_sleep_is_cancelled_exactly_when_asked(wait, cut):
     """A sleeping task that is cancelled ends at that time, else at the end of its sleep."""
