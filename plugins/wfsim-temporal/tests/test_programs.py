@@ -246,6 +246,47 @@ def test_worker_and_starter_run_side_by_side(tmp_path, monkeypatch, capsys, kind
     assert run.events("g")[-1] == "WORKFLOW_EXECUTION_COMPLETED"
 
 
+ASKED = """
+import argparse
+import asyncio
+import sys
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--orders", type=int, required=True)
+
+
+async def main(orders):
+    await asyncio.sleep(orders)
+    print(orders, sys.argv[0])
+
+
+if __name__ == "__main__":
+    asyncio.run(main(parser.parse_args().orders))
+"""
+
+
+def test_programs_have_arguments_of_their_own(tmp_path, monkeypatch, capsys):
+    """Those named after the program, and not those of the test runner, which has its own again afterwards."""
+    (tmp_path / "asked.py").write_text(ASKED)
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.argv)
+    run_programs("asked.py --orders 1", ["asked.py", "--orders", "2"]).result()
+    assert capsys.readouterr().out == "1 asked.py\n2 asked.py\n"
+    assert sys.argv == before
+
+
+def test_an_exit_code_is_an_error(tmp_path, monkeypatch):
+    """All but 0, with which a program may end as well as by coming to its end."""
+    (tmp_path / "asked.py").write_text(ASKED)
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit()\n")
+    monkeypatch.chdir(tmp_path)
+    assert run_programs("leaves.py").error is None
+    run = run_programs("asked.py --orders many")
+    assert str(run.error) == "asked.py --orders many ended with exit code 2"
+    with pytest.raises(DesignError, match="a program is a file or a module"):
+        run_programs("")
+
+
 def test_a_program_that_does_not_exist_is_told():
     """Before anything runs."""
     with pytest.raises(DesignError, match=r"there is no file 'nowhere\.py'"):
