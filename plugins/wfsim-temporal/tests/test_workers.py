@@ -349,3 +349,45 @@ def test_a_custom_supplier_is_asked_for_an_eager_start(simulate):
     assert supplier.log.count("release EagerPermit") == 1
     taken = [one for one in supplier.log if one.startswith("reserve")]
     assert supplier.log.count("release Permit") == len(taken)
+
+
+@activity.defn
+async def takes_long(name: str) -> str:
+    await asyncio.sleep(25)
+    wfsim.effect("worked", name)
+    return name
+
+
+@activity.defn
+async def bomb(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+@workflow.defn
+class Locally:
+    @workflow.run
+    async def run(self, seconds: float) -> str:
+        ticking = workflow.start_activity(bomb, seconds, start_to_close_timeout=timedelta(minutes=1))
+        told = await workflow.execute_local_activity(
+            takes_long, "x", start_to_close_timeout=timedelta(minutes=1)
+        )
+        await ticking
+        return told
+
+
+@pytest.mark.parametrize(("struck", "seconds"), [("takes_long", 0), ("bomb", 1), ("bomb", 12)])
+def test_a_local_activity_begins_again_on_another_worker(simulate, struck, seconds):
+    """Whether its worker crashes within the first workflow task, or when heartbeats have ended some."""
+    point = {"point": "reply"} if struck == "bomb" else {}
+    faults = [wfsim.crash(struck, count=1, restart_after="1s", **point)]
+    run = simulate(Locally, seconds, activities=[takes_long, bomb], faults=faults)
+    assert run.result() == "x"
+    assert len(run.history.where(kind="effect")) == 1
+    assert run.check_replay() == 1
+
+
+def test_a_worker_that_crashes_keeps_no_task_alive(simulate):
+    """The workflow task that a local activity keeps open times out, as any other."""
+    faults = [wfsim.crash("takes_long", count=1, restart_after="1s")]
+    kinds = simulate(Locally, 0, activities=[takes_long, bomb], faults=faults).events("Locally")
+    assert kinds.index("WORKFLOW_TASK_TIMED_OUT") < kinds.index("WORKFLOW_TASK_COMPLETED")

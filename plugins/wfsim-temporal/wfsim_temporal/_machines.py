@@ -26,12 +26,14 @@ from wfsim_temporal.errors import NotSimulated
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from wfsim_temporal._activation import Activation
     from wfsim_temporal._child import Child
     from wfsim_temporal._execution import Execution
 
 # ActivityCancellationType; to try and not to wait is 0
 _WAIT_CANCELLATION_COMPLETED: Final = 1
 _ABANDON: Final = 2
+_LOCAL: Final = "schedule_local_activity"
 
 # WorkflowTaskFailedCause
 _BAD_SCHEDULE_NEXUS_OPERATION: Final = 32
@@ -116,6 +118,18 @@ class Machines:
         waited_for.is_resolved = True
         self._undo.append(partial(setattr, waited_for, "is_resolved", False))
         self._resolved.append(job)
+
+    def resume_local_activities(self, done: Iterable[Iterable[Activation]]) -> None:
+        """Begin those again that earlier tasks began and that have left no marker: the worker that had them is gone."""
+        activations = [one for task in done for one in task]
+        commands = [command for one in activations for command in one.commands]
+        ended = [job.resolve_activity.seq for one in activations for job in one.jobs if _ends_local(job)]
+        canceled = [one.request_cancel_local_activity.seq for one in commands]
+        for asked in [one.schedule_local_activity for one in commands if one.HasField(_LOCAL)]:
+            if asked.seq not in ended:
+                self._schedule_local_activity(asked)
+                if asked.seq in canceled:
+                    self.local_activities[asked.seq].request_cancel()
 
     def _take_back(self, kind: str, seq: int) -> bool:
         for one in self.commands:
@@ -282,3 +296,7 @@ class Machines:
 
     def _continue_as_new_workflow_execution(self, asked: Any) -> None:
         self.push("continue_as_new", 0, asked)
+
+
+def _ends_local(job: Job) -> bool:
+    return job.HasField("resolve_activity") and job.resolve_activity.is_local

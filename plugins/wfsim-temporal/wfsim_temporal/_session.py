@@ -218,7 +218,7 @@ class Session:
             return True
         limit_ns = int(task.execution.start.task_timeout_ns * _HEARTBEAT_SHARE)
         left_ns = task.started_ns + limit_ns - self.server.now_ns
-        self.server.after(left_ns, task.heartbeat, token)
+        self.after(left_ns, task.heartbeat, token)  # a worker that has crashed keeps no task alive
         return False
 
     def _is_refused(self, task: WorkflowTask) -> bool:
@@ -240,7 +240,7 @@ class Session:
         if not task.is_current(token):
             return False
         try:
-            cached = self._cached(task.execution)
+            cached = self._for_task(task)
             if not self.worker.codec.is_active:
                 return await self._take_steps(cached, task, token, jobs)
             async with cached.turn:
@@ -277,6 +277,14 @@ class Session:
                     return False
             jobs = task.machines.take(commands)
         return True
+
+    def _for_task(self, task: WorkflowTask) -> CachedWorkflow:
+        """Give a workflow for its task; local activities that another worker did not end begin again."""
+        is_known = task.execution.run_id in self._cache
+        cached = self._cached(task.execution)
+        if task.done and not is_known:
+            task.machines.resume_local_activities(task.done)
+        return cached
 
     def _cached(self, execution: Execution) -> CachedWorkflow:
         cached = self._cache.get(execution.run_id)
