@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from wfsim.errors import Deadlock
 from wfsim.kernel import Simulation, crash, effect, span, start_process
 from wfsim.kernel import _switchboard as switchboard
+from wfsim.kernel import now as wfsim_now
 from wfsim.kernel._threads import Pools
 
 PRE_LOCK = threading.Lock()
@@ -2434,3 +2435,27 @@ class TestDeterminism:
             free = begin + stay
             expected.append((n, begin, free))
         assert served == expected
+
+
+def test_code_that_blocks_reads_the_clock_of_the_run():
+    """`now` needs no running loop: the main function, a thread and an executor's work all see the same time."""
+    seen = []
+
+    def look(seconds):
+        time.sleep(seconds)
+        seen.append(wfsim_now())
+
+    def main():
+        look(2)
+        thread = threading.Thread(target=look, args=(1,))
+        thread.start()
+        thread.join()
+        with cf.ThreadPoolExecutor() as pool:
+            pool.submit(look, 0.5).result()
+        asyncio.run(asyncio.to_thread(look, 0.25))
+
+    outcome = Simulation().run(main)
+    assert outcome.error is None
+    assert seen == [2, 3, 3.5, 3.75]
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        wfsim_now()

@@ -238,6 +238,19 @@ def test_a_service_that_starts_late_misses_nothing():
     assert effects(run) == [("charged", 0.001), ("shipped", 60.001)]
 
 
+def test_a_service_may_be_known_to_start_late():
+    """``start_after`` counts from its first start; after a crash it listens again as soon as it is back."""
+
+    async def handle(event):
+        effect("handled", event.key)
+
+    service = Service("mail", start_after="1m", restart_after="5s").on("order.placed", handle)
+    flow = Choreography("shop", service, bus=EventBus("shop", visibility_timeout="10s"))
+    assert effects(simulate(flow, ORDER)) == [("handled", 60.001)]
+    crashed = simulate(flow, ORDER, faults=[crash("mail", point="ack", count=1)])
+    assert effects(crashed) == [("handled", 60.001), ("handled", 70.001)]
+
+
 def test_a_partition_heals():
     """While it lasts nothing gets through; afterwards what was not acknowledged comes again."""
     cut = partition("shipping", "billing", before="35s")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
-from wfsim.kernel._ambient import ambient_of_context, running_loop
+from wfsim.kernel._ambient import ambient_of_context, current, running_loop
 from wfsim.kernel._tasks import LightTask
 
 if TYPE_CHECKING:
@@ -17,9 +17,15 @@ if TYPE_CHECKING:
 
 
 def now() -> float:
-    """Seconds on the clock that `sleep` waits on: since the run's start, or of the running loop."""
+    """Seconds on the clock that `sleep` waits on: since the run's start, or of the running loop.
+
+    In a simulation code that blocks reads it too, in whatever thread. Elsewhere a loop must be running.
+    """
     loop = running_loop()
-    return asyncio.get_running_loop().time() if loop is None else loop.time()
+    if loop is not None:
+        return loop.time()
+    simulation = current()
+    return asyncio.get_running_loop().time() if simulation is None else simulation.now
 
 
 def spawn(
