@@ -219,6 +219,19 @@ def test_the_data_for_machines_is_json() -> None:
     assert data["expectations"][0]["seed"] == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "words"), [(TimeoutError(), "TimeoutError"), (TimeoutError("late"), "TimeoutError: late")]
+)
+def test_an_error_that_says_nothing_is_its_name(error, words) -> None:
+    """A timeout of asyncio has no message, and then no colon."""
+
+    async def main() -> None:
+        raise error
+
+    data = report.as_data(run_all(Experiment("shop", main)))
+    assert data["runs"][0]["error"] == words
+
+
 def test_ascii_paper_has_no_other_letters() -> None:
     """Marks and arrows have stand-ins, also when they are wider."""
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")

@@ -27,10 +27,11 @@ def as_data(result: ExperimentResult) -> dict[str, Any]:
 
 def _run(one: ExperimentRun) -> dict[str, Any]:
     run = one.run
+    error = None if run.error is None else ": ".join(filter(None, (type(run.error).__name__, str(run.error))))
     return {
         "seed": run.seed,
         "outcome": run.outcome,
-        "error": None if run.error is None else f"{type(run.error).__name__}: {run.error}",
+        "error": error,
         "duration_s": run.duration,
         "duration_ns": run.duration_ns,
         "steps": run.steps,
