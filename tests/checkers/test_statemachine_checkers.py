@@ -178,6 +178,23 @@ def test_stays_at_most():
     assert checkers.stays_at_most(history, state="lost", duration_ns=1).valid == "unknown"
 
 
+def test_an_action_that_knows_its_key_may_be_called_again():
+    """A crash at the reply brings the call again; who does the work of one key once has done nothing twice."""
+    known = []
+
+    def charge(context):
+        if context.id not in known:
+            known.append(context.id)
+            effect("charge", context.id)
+
+    machine = StateMachine("new", name="order", journal=MemoryJournal())
+    machine.add_state("paid", final=True).add_transition("new", "paid", "pay", action=charge)
+    history = played(machine, "pay", faults=[crash("charge", point="reply", restart_after="5s", count=3)])
+    assert len(list(history.where(kind="action", name="charge", type="invoke"))) == 4
+    assert checkers.action_exactly_once(history).valid is True
+    assert checkers.effect_at_most_once(history).valid is True
+
+
 @pytest.mark.parametrize(
     ("checker", "options"),
     [("never_in", {}), ("stays_at_most", {"duration_ns": 10**9})],

@@ -260,7 +260,8 @@ def action_exactly_once(history: History, *, action: str | None = None, design: 
 
     It finds an action that a machine repeated after a crash or a lost reply, one that it forgot, and one that
     did its work for a transition that was then not made. What counts is whether the work was done, not what
-    the machine knew. ``action`` names the one to judge, all if None.
+    the machine knew: where effects are recorded, a repeated call without one, for its key was known, does not
+    count. ``action`` names the one to judge, all if None.
     """
     findings = Findings("action_exactly_once")
     evidence = Evidence(history)
@@ -288,7 +289,9 @@ def _judge_repeated(
 ) -> None:
     for (_, name), by_id in done.items():
         for calls in by_id.values():
-            did = [call for call in calls if evidence.happened(call)]
+            happened = [call for call in calls if evidence.happened(call)]
+            # Where effects are recorded, a call that the world did not feel (its key was known) is none.
+            did = [call for call in happened if evidence.felt(call)] or happened
             findings.judged += bool(did)
             if len(did) > 1:
                 why = _why_again(did[0])
