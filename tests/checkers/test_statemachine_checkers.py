@@ -19,7 +19,7 @@ from wfsim import (
     start_process,
 )
 from wfsim.history import History, Recorder
-from wfsim.storage import MemoryJournal
+from wfsim.storage import Disk, MemoryJournal
 
 ALL = [
     checkers.transitions_legal,
@@ -178,8 +178,7 @@ def test_stays_at_most():
     assert checkers.stays_at_most(history, state="lost", duration_ns=1).valid == "unknown"
 
 
-def test_an_action_that_knows_its_key_may_be_called_again():
-    """A crash at the reply brings the call again; who does the work of one key once has done nothing twice."""
+def charge_once():
     known = []
 
     def charge(context):
@@ -187,12 +186,32 @@ def test_an_action_that_knows_its_key_may_be_called_again():
             known.append(context.id)
             effect("charge", context.id)
 
+    return charge
+
+
+def test_an_action_that_knows_its_key_may_be_called_again():
+    """A crash at the reply brings the call again; who does the work of one key once has done nothing twice."""
     machine = StateMachine("new", name="order", journal=MemoryJournal())
-    machine.add_state("paid", final=True).add_transition("new", "paid", "pay", action=charge)
+    machine.add_state("paid", final=True).add_transition("new", "paid", "pay", action=charge_once())
     history = played(machine, "pay", faults=[crash("charge", point="reply", restart_after="5s", count=3)])
     assert len(list(history.where(kind="action", name="charge", type="invoke"))) == 4
     assert checkers.action_exactly_once(history).valid is True
     assert checkers.effect_at_most_once(history).valid is True
+
+
+@pytest.mark.parametrize("survives", [0.0, 1.0])
+def test_a_transition_that_the_journal_kept_and_nobody_told_was_made(survives):
+    """The crash strikes when the record is written and not yet safe: if it survives, the machine is further."""
+    machine = StateMachine("new", name="order", journal=MemoryJournal(Disk(survives=survives, tears=0)))
+    machine.add_state("paid").add_state("end", final=True)
+    machine.add_transition("new", "paid", after="1s", action=charge_once())
+    machine.add_transition("paid", "end", after="1m")
+    crashing = crash(point="persist", on="disk", restart_after="5s", count=1, after="1.0015s")
+    history = played(machine, faults=[crashing])
+    resumed = [op.data["in"] for op in history.where(kind="resume")]
+    assert resumed == [["paid" if survives else "new"]]
+    assert checkers.action_exactly_once(history).valid is True
+    assert checkers.transitions_legal(history).valid is True
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def transitions_legal(history: History, *, design: str | None = None) -> Verdict
         for op in life.of("transition", "resume"):
             if op.kind == "resume":
                 found = list(op.data.get("in", ()))
-                before = found if _is_one_step(life, before, found) else before
+                before = found if _single_steps(life, before, found) else before
                 continue
             findings.judged += bool(op.data.get("taken"))
             _judge_step(life, op, before, findings)
@@ -63,13 +63,14 @@ def _judge_step(life: Life, op: Op, before: Sequence[str], findings: Findings) -
             )
 
 
-def _is_one_step(life: Life, before: Sequence[str], after: Sequence[str]) -> bool:
-    """Tell whether one of the machine's transitions leads from some states to others."""
+def _single_steps(life: Life, before: Sequence[str], after: Sequence[str]) -> list[dict[str, Any]]:
+    """Give the machine's transitions that lead from some states to others."""
     left, entered = life.around(before), life.around(after)
-    return any(
-        (drawn["from"] in left or drawn["from"] == "*") and _arrived(life, drawn, entered)
+    return [
+        drawn
         for drawn in (life.definition.get("transitions") or {}).values()
-    )
+        if (drawn["from"] in left or drawn["from"] == "*") and _arrived(life, drawn, entered)
+    ]
 
 
 def _arrived(life: Life, drawn: dict[str, Any], after: dict[str, None]) -> bool:
@@ -322,13 +323,14 @@ def _judge_balance(
             for one in (drawn.get(name) or {}).get("actions", ()):
                 if action in {None, one}:
                     made.setdefault((_ends(drawn[name]), one), []).append(op)
+    untold = _untold(life)
     for place in dict.fromkeys([*made, *done]):
         by_id = done.get(place, {})
         did = [calls for calls in by_id.values() if any(map(evidence.happened, calls))]
         unknown = [calls for calls in by_id.values() if any(map(evidence.open, calls))]
         steps = made.get(place, [])
         where, name = place
-        if len(did) > len(steps):
+        if len(did) > len(steps) + untold.get(place, 0):
             left = did[len(steps) :]
             findings.breach(
                 f"{life.title}: {name!r} was done, but the transition {where!r} was not made",
@@ -338,6 +340,24 @@ def _judge_balance(
             judge = findings.doubt if unknown else findings.breach
             word = "may not have been done" if unknown else "was never done"
             judge(f"{life.title}: the transition {where!r} was made, but {name!r} {word}", steps[-1].index)
+
+
+def _untold(life: Life) -> dict[tuple[str, str], int]:
+    """Count, for each action, the transitions that a crash kept from being told: the journal had them already.
+
+    Where several lead to where the machine went on, each of them may have been the one.
+    """
+    found: dict[tuple[str, str], int] = {}
+    before: list[str] = []
+    for op in life.of("transition", "resume"):
+        after = list(op.data.get("in" if op.kind == "resume" else "to", ()))
+        if op.kind == "resume" and after != before:
+            for drawn in _single_steps(life, before, after):
+                for action in drawn.get("actions", ()):
+                    place = (_ends(drawn), action)
+                    found[place] = found.get(place, 0) + 1
+        before = after
+    return found
 
 
 def _ends(drawn: dict[str, Any]) -> str:
