@@ -9,9 +9,12 @@ import pytest
 import versioning_cases
 from real_server import RECORDED, on_real_server
 from temporalio import activity, workflow
+from temporalio.api.enums.v1 import VersionDrainageStatus
+from temporalio.api.workflow.v1 import VersioningOverride, WorkflowExecutionOptions
 from temporalio.api.workflowservice.v1 import (
     DescribeWorkerDeploymentVersionRequest,
     SetWorkerDeploymentCurrentVersionRequest,
+    UpdateWorkflowExecutionOptionsRequest,
 )
 from temporalio.client import BuildIdOpAddNewDefault, Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
@@ -329,24 +332,52 @@ def test_a_version_that_died_is_rolled_back(simulate):
     assert set(versions(run, "old")) == {"1"}
 
 
-def test_a_version_is_drained_when_nothing_is_pinned_to_it(simulate):
-    """The server looks every three minutes, and not before three minutes are over."""
+async def drainage(client, seconds):
+    """Give the drainage of the first version after some time."""
+    await asyncio.sleep(seconds)
+    version = {"deployment_name": "orders", "build_id": "1"}
+    request = DescribeWorkerDeploymentVersionRequest(deployment_version=version)
+    told = await client.workflow_service.describe_worker_deployment_version(request)
+    return VersionDrainageStatus.Name(told.worker_deployment_version_info.drainage_info.status).split("_")[-1]
+
+
+async def pays(client, old):
+    await paid(old)
+
+
+async def moves(client, old):
+    version = {"deployment_name": "orders", "build_id": "2"}
+    options = WorkflowExecutionOptions(
+        versioning_override=VersioningOverride(pinned={"behavior": 1, "version": version})
+    )
+    request = UpdateWorkflowExecutionOptionsRequest(
+        workflow_execution={"workflow_id": old.id},
+        workflow_execution_options=options,
+        update_mask={"paths": ["versioning_override"]},
+    )
+    await client.workflow_service.update_workflow_execution_options(request)
+
+
+@pytest.mark.parametrize("leaves", [pays, moves])
+def test_a_version_is_drained_when_nothing_is_pinned_to_it(simulate, leaves):
+    """Since all are closed or moved away. The server looks every three minutes."""
 
     async def after(client, old, new):
-        async def status(seconds):
-            await asyncio.sleep(seconds)
-            version = {"deployment_name": "orders", "build_id": "1"}
-            request = DescribeWorkerDeploymentVersionRequest(deployment_version=version)
-            told = await client.workflow_service.describe_worker_deployment_version(request)
-            return told.worker_deployment_version_info.drainage_info.status
-
-        before = await status(600)
-        await paid(old)
-        return before, await status(1), await status(180)
+        before = await drainage(client, 600)
+        await leaves(client, old)
+        return before, await drainage(client, 1), await drainage(client, 180)
 
     run = simulate(deployed(FirstPinned, SecondPinned, after))
-    draining, drained = 1, 2
-    assert run.result() == (draining, draining, drained)
+    assert run.result() == ("DRAINING", "DRAINING", "DRAINED")
+
+
+def test_a_version_to_which_nothing_was_pinned_is_drained_after_three_minutes(simulate):
+    """Not before: the server does not look at once."""
+
+    async def after(client, old, new):
+        return await drainage(client, 100), await drainage(client, 100)
+
+    assert simulate(deployed(FirstMoving, SecondMoving, after)).result() == ("DRAINING", "DRAINED")
 
 
 def test_versions_are_search_attributes(simulate):
