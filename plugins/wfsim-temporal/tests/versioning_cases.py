@@ -452,6 +452,26 @@ async def a_worker_names_its_version_only(bench):
         return await bench.end(handle)
 
 
+@case
+async def an_eager_start_asks_for_no_version(bench):
+    said = []
+
+    async def started(id):
+        handle = await bench.start("Pinned", "again", id=id, request_eager_start=True)
+        await bench.settle()
+        said.append([getattr(handle, "__temporal_eagerly_started", False), await handle.result()])
+
+    async with bench.worker("1"):
+        await bench.known("1")
+        await started("none")
+        await bench.current("1")
+        await started("current")
+    async with bench.worker("2"):
+        await bench.known("2")
+        await started("other")
+    return said
+
+
 MOVES = {"workflows": [Plain, Pinned], "default_versioning_behavior": VersioningBehavior.AUTO_UPGRADE}
 
 

@@ -122,9 +122,9 @@ class TaskQueue:
         kind = "runs_workflows" if is_workflow_task else "runs_activities"
         return any(getattr(one.worker, kind) for one in self._sessions)
 
-    def eager_taker(self, task: QueuedTask) -> Any:
-        """Give a session that can take a workflow task at once, without having polled for it."""
-        for session in self._able(self._version_for(task)):
+    def eager_taker(self) -> Any:
+        """Give a session that can take a workflow task at once, without having polled for it; of whichever version."""
+        for session in self._able():
             if session.slots.workflow.has_eager:
                 return session
         return None
@@ -136,13 +136,12 @@ class TaskQueue:
         """
         end_ns = self._server.now_ns + round(patience_s * NS_PER_SECOND)
         while True:
-            found = next(iter(self._able(version)), None)
+            found = next((one for one in self._able() if one.version == version), None)
             left_ns = end_ns - self._server.now_ns
             if found is not None or left_ns <= 0:
                 return found
             arrival = self._arrival = self._arrival or self._server.future()
             await asyncio.wait([arrival], timeout=left_ns / NS_PER_SECOND)
 
-    def _able(self, version: DeploymentVersion | None) -> list[Any]:
-        known = [one for one in self._sessions if one.is_alive and one.worker.runs_workflows]
-        return [one for one in known if one.version == version]
+    def _able(self) -> list[Any]:
+        return [one for one in self._sessions if one.is_alive and one.worker.runs_workflows]

@@ -215,7 +215,8 @@ class Versioning:
             self.behavior, self.version, self.revision = UNVERSIONED, None, 0
             names = ["unversioned", f"unversioned:{worker.build_id}"] if worker.build_id else []
         else:
-            if not self._is_pinned and routed != (None if self._is_new else self.version):
+            is_routed = not (self._is_pinned or (self._is_new and self._execution.start.is_eager))
+            if is_routed and routed != (None if self._is_new else self.version):
                 self.revision = self._route().revision
             self.behavior, self.version = behavior or worker.default_behavior, routed
             names = [f"unversioned:{routed.build_id}"]

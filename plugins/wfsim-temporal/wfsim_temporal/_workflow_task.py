@@ -148,7 +148,7 @@ class WorkflowTask:
         server = self.execution.server
         if sticky is None:
             queue = server.queue(self.execution.start.task_queue)
-            eager = queue.eager_taker(self) if self.execution.start.is_eager and not self.count else None
+            eager = queue.eager_taker() if self.execution.start.is_eager and not self.count else None
             if eager is None:
                 queue.offer(self)
             else:
