@@ -223,6 +223,26 @@ class UnpatchedMoving(Second):
         return await self.steps(order)
 
 
+@workflow.defn(name="Order", versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+class ChargesFirst(Waiting):
+    what = "the price"
+
+    @workflow.run
+    async def run(self, order: str) -> str:
+        await do(charge, self.what)
+        await self.payment()
+        return self.what
+
+
+@workflow.defn(name="Order", versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+class ChargesAnother(ChargesFirst):
+    what = "another price"
+
+    @workflow.run
+    async def run(self, order: str) -> str:
+        return await super().run(order)
+
+
 def worker(client, build_id, *workflows, **options):
     config = WorkerDeploymentConfig(
         version=WorkerDeploymentVersion("orders", build_id), use_worker_versioning=True, **options
@@ -305,6 +325,14 @@ def test_a_change_that_is_not_patched_breaks_what_moves(simulate):
     pinned = simulate(deployed(FirstPinned, UnpatchedPinned, both_are_paid))
     assert pinned.result() == ["first", "second"]
     assert pinned.check_replay() == 2
+
+
+def test_another_version_may_give_other_arguments(simulate):
+    """Temporal compares types and ids of activities: such a change needs no patch."""
+    run = simulate(deployed(ChargesFirst, ChargesAnother, both_are_paid))
+    assert run.result() == ["another price", "another price"]
+    assert versions(run, "old") == "112"
+    assert run.check_replay() == 2
 
 
 def test_a_worker_of_the_new_version_that_crashes_goes_on(simulate):
