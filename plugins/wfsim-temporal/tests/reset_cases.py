@@ -143,7 +143,10 @@ class Bench:
             DescribeBatchOperationRequest(namespace="default", job_id=f"job-{job}")
         )
         counts = (told.total_operation_count, told.complete_operation_count, told.failure_operation_count)
-        return BatchOperationType.Name(told.operation_type), told.state, counts, told.identity, told.reason
+        kind = BatchOperationType.Name(told.operation_type).removesuffix(
+            "_WORKFLOW"
+        )  # which older releases leave out
+        return kind, told.state, counts, told.identity, told.reason
 
     async def end(self, id):
         await self.wish(id, "done")
