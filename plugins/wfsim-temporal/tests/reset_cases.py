@@ -143,9 +143,7 @@ class Bench:
             DescribeBatchOperationRequest(namespace="default", job_id=f"job-{job}")
         )
         counts = (told.total_operation_count, told.complete_operation_count, told.failure_operation_count)
-        kind = BatchOperationType.Name(told.operation_type).removesuffix(
-            "_WORKFLOW"
-        )  # which older releases leave out
+        kind = BatchOperationType.Name(told.operation_type).replace("_WORKFLOW", "")  # not in each release
         return kind, told.state, counts, told.identity, told.reason
 
     async def end(self, id):
