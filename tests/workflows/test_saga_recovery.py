@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wfsim.checkers import (
@@ -269,6 +269,7 @@ def test_what_could_not_end_well_is_refused(build, message):
     assert message in str(caught.value)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from("cprx"), st.none() | st.sets(st.integers(0, 5))), min_size=1, max_size=6
