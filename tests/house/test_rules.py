@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "wfsim").rglob("*.py"))
@@ -65,3 +66,8 @@ def test_nothing_is_left_to_do(path: Path) -> None:
     """There is no kitchen sink, and no file is a stub that only raises NotImplementedError."""
     assert path.stem.strip("_") not in {"util", "utils", "common", "helpers", "misc"}
     assert "NotImplementedError" not in path.read_text(encoding="utf-8") or path.parts[-2] == "kernel"
+
+
+def test_no_property_is_judged_by_the_real_clock():
+    """Hypothesis gives each example 200 ms unless told otherwise, which a busy machine may take for anything."""
+    assert settings().deadline is None
