@@ -120,6 +120,7 @@ def test_at_most_once(at):
 
 @settings(max_examples=25, deadline=None)
 @example([1, 9, 35])  # a transition that is kept, and whose process crashes before it can tell of it
+@example([23, 90, 7])  # so too when it has come to its end
 @given(st.lists(st.integers(0, 2 * len(POINTS)), min_size=2, max_size=5, unique=True))
 def test_any_number_of_crashes(at):
     """Also under several crashes every action's work is done, once if the world looks at the id."""

@@ -119,13 +119,17 @@ def reaches_final(history: History, *, design: str | None = None) -> Verdict:
     findings = Findings("reaches_final")
     for life in lives(history, design):
         findings.judged += not life.replaced
-        if not life.replaced and not life.of("done"):
+        if not life.replaced and not _is_done(life):
             made = life.of("transition")
             last = made[-1] if made else life.ops[0]
             waits = format_duration(history[len(history) - 1].time_ns - last.time_ns, decimals=1)
             where = f"is stuck in {listed(life.states)}, {waits} after its last step"
             findings.breach(f"{life.title} {where}{_since(history, life)}", last.index)
     return findings.verdict("state machine", "reached a final state", _NOTHING)
+
+
+def _is_done(life: Life) -> bool:
+    return bool(life.of("done")) or any(op.data.get("done") for op in life.of("resume"))
 
 
 def never_in(history: History, *, state: str | list[str], design: str | None = None) -> Verdict:

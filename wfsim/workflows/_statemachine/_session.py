@@ -254,6 +254,8 @@ class Session:
         timers = restore(self, past)
         self.resumed = True
         told = {"key": self.keeper.key, "in": [node.name for node in self.leaves], "timers": len(timers)}
+        if self.done:  # a crash may have struck when the end was kept and not yet told
+            told["done"] = True
         self.cause = record("resume", self.design, design=self.design, cause=self.born, data=told)
         self.internal = [self.inner(event, payload) for event, payload in past.internal]
         self.external.extend(
