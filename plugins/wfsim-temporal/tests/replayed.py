@@ -8,8 +8,8 @@ import functools
 
 import pytest
 from wfsim_temporal import NonDeterministicWorkflow, check_replay
-from wfsim_temporal._server import Server
-from wfsim_temporal._simulate import _replay_options, classes_for
+from wfsim_temporal.server._server import Server
+from wfsim_temporal.simulation._simulate import _replay_options, classes_for
 
 servers = []
 judged = 0

@@ -19,7 +19,7 @@ from temporalio.worker import (
     WorkflowInboundInterceptor,
 )
 from wfsim_temporal import NotSimulated, Settings, simulated_temporal
-from wfsim_temporal._connect import Worker
+from wfsim_temporal.simulation._connect import Worker
 
 import wfsim
 

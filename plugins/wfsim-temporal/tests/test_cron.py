@@ -10,7 +10,7 @@ from real_server import on_real_server
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import TerminatedError
 from temporalio.service import RPCError
-from wfsim_temporal._cron import first_backoff_ns, parse_go_duration
+from wfsim_temporal.timetable._cron import first_backoff_ns, parse_go_duration
 
 Q = {"task_queue": "wfsim"}
 

@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 import wfsim_temporal
 from temporalio import activity, workflow
-from wfsim_temporal import WorkflowTaskStuck, _watchdog
+from wfsim_temporal import WorkflowTaskStuck
+from wfsim_temporal.core import _watchdog
 
 from wfsim.errors import Deadlock
 

@@ -6,7 +6,7 @@ import pytest
 from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
 from wfsim_temporal import TemporalTarget
-from wfsim_temporal._simulate import Program
+from wfsim_temporal.simulation._simulate import Program
 
 import wfsim
 from wfsim.testing import LAWS, check_target

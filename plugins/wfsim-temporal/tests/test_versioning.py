@@ -21,7 +21,7 @@ from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker, WorkerDeploymentConfig
 from wfsim_temporal import NonDeterministicWorkflow, NotSimulated, WorkflowTaskStuck, crash_worker
-from wfsim_temporal._fingerprint import fingerprint32
+from wfsim_temporal.versions._fingerprint import fingerprint32
 
 import wfsim
 

@@ -10,7 +10,7 @@ from wfsim.hookspecs import hookimpl
 @hookimpl
 def wfsim_targets() -> dict[str, Any]:
     """Name the target: ``target: temporal``."""
-    from wfsim_temporal._target import temporal
+    from wfsim_temporal.simulation import temporal
 
     return {"temporal": temporal}
 
@@ -18,7 +18,7 @@ def wfsim_targets() -> dict[str, Any]:
 @hookimpl
 def wfsim_faults() -> dict[str, Any]:
     """Name the faults of Temporal's own: ``evict``, ``backlog``, ``away``."""
-    from wfsim_temporal._faults import Away, Backlog, Evict
+    from wfsim_temporal.faults import Away, Backlog, Evict
 
     return {fault.kind: fault for fault in (Evict, Backlog, Away)}
 
@@ -26,6 +26,6 @@ def wfsim_faults() -> dict[str, Any]:
 @hookimpl
 def wfsim_checkers() -> dict[str, Any]:
     """Name the checkers of Temporal's own."""
-    from wfsim_temporal._limits import history_within_limits
+    from wfsim_temporal.execution import history_within_limits
 
     return {"history_within_limits": history_within_limits}

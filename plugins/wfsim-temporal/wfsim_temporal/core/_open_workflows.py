@@ -1,0 +1,64 @@
+"""What the workflows of a run wait for that came to nothing: a note on its error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from wfsim.errors import SimulationError
+from wfsim_temporal.core._watchdog import is_library
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wfsim_temporal.execution import Execution
+    from wfsim_temporal.server import Server
+
+_SHOWN: Final = 10
+
+
+def note_open_workflows(error: BaseException | None, server: Server) -> None:
+    """Tell, on a run's error, of each workflow that is still open where its code waits, or for which worker."""
+    if not isinstance(error, SimulationError):
+        return
+    told = [line for one in server.executions.values() if not one.is_closed for line in _told(one)]
+    if told:
+        rest = f"\n  and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+        error.add_note("open workflows:\n  " + "\n  ".join(told[:_SHOWN]) + rest)
+
+
+def _told(execution: Execution) -> Iterator[str]:
+    start, server = execution.start, execution.server
+    name = f"{start.workflow_type} {start.workflow_id!r}"
+    if execution.task.is_wanted and not server.queue(start.task_queue).has_worker(is_workflow_task=True):
+        yield f"{name} waits for a worker of task queue {start.task_queue!r} that runs workflows"
+        return
+    for activity in execution.activities.values():
+        if activity.is_wanted and not server.queue(activity.task_queue).has_worker(is_workflow_task=False):
+            yield (
+                f"{name} waits for a worker of task queue {activity.task_queue!r} that runs activities "
+                f"(activity {activity.name})"
+            )
+        elif activity.last_failure is not None and not activity.is_over:
+            yield (
+                f"{name} waits for activity {activity.name}, which is at attempt {activity.attempt}: the one before "
+                f"failed ({activity.last_failure.message})"
+            )
+    places = execution.waiting_at()
+    yield f"{name} waits at {', '.join(places)}" if places else f"{name} is open"
+
+
+def places_in(tasks: Any) -> list[str]:
+    """Give where the coroutines of tasks wait: lines of the user's own code, as "file.py:12 in function", sorted."""
+    return sorted({place for place in map(_place_of, tasks) if place})
+
+
+def _place_of(task: Any) -> str:
+    """Give the innermost line of the user's own code in a coroutine that waits."""
+    coroutine, found = task.get_coro(), ""
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None)
+        if frame is not None and not is_library(frame.f_code.co_filename):
+            found = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+        coroutine = getattr(coroutine, "cr_await", None)
+    return found

@@ -1,0 +1,80 @@
+"""The server's calls about activities that complete asynchronously, by task token or by id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from wfsim_temporal.rpc._standalone import check_runs
+from wfsim_temporal.wire import not_found
+
+if TYPE_CHECKING:
+    from wfsim_temporal.activities import AnyActivity
+    from wfsim_temporal.server import Server, StandaloneActivity
+
+
+def _activity(server: Server, request: Any) -> AnyActivity:
+    """Give the activity that a request names, if an attempt of it is under way. Raises RPCError NOT_FOUND."""
+    token = getattr(request, "task_token", b"")
+    found = server.activities.get(token) if token else _by_id(server, request)
+    if found is None or not found.is_started:
+        raise not_found(f"activity not found for ID: {getattr(request, 'activity_id', '')}")
+    return found
+
+
+def _by_id(server: Server, request: Any) -> AnyActivity | None:
+    if not request.workflow_id:
+        return server.standalone.find(request.activity_id, request.run_id)
+    execution = server.find(request.workflow_id, request.run_id)
+    known = () if execution is None else execution.activities.values()
+    return next((one for one in known if one.asked.activity_id == request.activity_id), None)
+
+
+async def _completed(server: Server, request: Any, answer: type[Any]) -> Any:
+    payloads = request.result.payloads
+    payload = payloads[0] if payloads else None
+    standalone = _standalone(server, request)
+    if standalone is not None and not standalone.is_started:
+        check_runs(standalone)
+        standalone.complete_early(payload, request.identity)
+        return answer()
+    activity = _activity(server, request)
+    activity.complete(activity.token, payload)
+    return answer()
+
+
+def _standalone(server: Server, request: Any) -> StandaloneActivity | None:
+    """Give the activity that a request names by its id alone."""
+    if getattr(request, "task_token", b"") or request.workflow_id:
+        return None
+    return server.standalone.find(request.activity_id, request.run_id)
+
+
+async def _failed(server: Server, request: Any, answer: type[Any]) -> Any:
+    activity = _activity(server, request)
+    activity.fail(activity.token, request.failure)
+    return answer()
+
+
+async def _canceled(server: Server, request: Any, answer: type[Any]) -> Any:
+    activity = _activity(server, request)
+    activity.cancel(activity.token, request.details if request.HasField("details") else None)
+    return answer()
+
+
+async def _heartbeat(server: Server, request: Any, answer: type[Any]) -> Any:
+    activity = _activity(server, request)
+    _, is_cancel_requested = activity.heartbeat(activity.token, request.details)
+    return answer(cancel_requested=is_cancel_requested)
+
+
+CALLS: Final[dict[str, Any]] = {
+    f"{call}{by}": answer
+    for call, answer in {
+        "respond_activity_task_completed": _completed,
+        "respond_activity_task_failed": _failed,
+        "respond_activity_task_canceled": _canceled,
+        "record_activity_task_heartbeat": _heartbeat,
+    }.items()
+    for by in ("", "_by_id")
+}
+"""The calls by their names in ``temporal.api.workflowservice``."""

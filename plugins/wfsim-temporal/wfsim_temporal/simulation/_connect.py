@@ -1,0 +1,158 @@
+"""Unmodified programs: clients that connect and workers that are made in a simulation are simulated ones.
+
+In force while `simulated_temporal` is entered, and only for code that a simulation runs. What is replaced:
+``ServiceClient.connect`` (so ``Client.connect`` runs as it is, plugins and all), what ``Worker(...)`` makes, the
+two ways in which ``WorkflowEnvironment`` starts a server, and where ``Replayer`` replays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import temporalio.worker
+from temporalio.client import Client
+from temporalio.service import ConnectConfig, ServiceClient
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Replayer
+
+from wfsim.kernel import current
+from wfsim_temporal.execution import configured
+from wfsim_temporal.rpc import SimulatedServiceClient
+from wfsim_temporal.server import Server, Settings, server_here
+from wfsim_temporal.simulation._manager import simulated_manager
+from wfsim_temporal.worker import Worker, replaying_outside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_RealWorker = temporalio.worker.Worker
+_ADDRESS = "simulated.invalid:7233"
+
+
+@contextmanager
+def simulated_temporal(settings: Settings | None = None) -> Iterator[None]:
+    """Let code in simulations that run meanwhile connect to a simulated server, one in each simulation."""
+    chosen = Settings() if settings is None else settings
+
+    def connect(config: ConnectConfig) -> SimulatedServiceClient:
+        return SimulatedServiceClient(config, server_here(chosen))
+
+    undo = [
+        _replace(ServiceClient, "connect", staticmethod(_inside(connect, ServiceClient.connect))),
+        _replace(_RealWorker, "__new__", staticmethod(_new_worker)),
+        _replace(Replayer, "workflow_replay_iterator", replaying_outside(Replayer.workflow_replay_iterator)),
+        simulated_manager(),
+        *_replace_environments(chosen),
+    ]
+    try:
+        yield
+    finally:
+        for put_back in reversed(undo):
+            put_back()
+
+
+def make_client(server: Server, **options: Any) -> Client:
+    """Make a real client of a simulated server; ``options`` are those of ``Client``."""
+    service = SimulatedServiceClient(ConnectConfig(target_host=_ADDRESS), server)
+    return Client(service, namespace=server.namespace, **options)
+
+
+def _inside(act: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a coroutine function that calls ``act`` in a simulation, and outside of one the real thing."""
+
+    async def chosen(*args: Any, **options: Any) -> Any:
+        return await real(*args, **options) if current() is None else act(*args, **options)
+
+    return chosen
+
+
+def _new_worker(cls: type, *_args: Any, **_options: Any) -> Any:
+    return object.__new__(cls if current() is None else _simulated(cls))
+
+
+@functools.cache
+def _simulated(cls: type) -> type:
+    """Give the simulated kind of a worker class. What a user's own class inherits comes from the simulated one."""
+    if cls is _RealWorker:
+        return Worker
+    if issubclass(cls, Worker):
+        return cls
+    return type(cls.__name__, (cls, Worker), {"__module__": cls.__module__, "__qualname__": cls.__qualname__})
+
+
+def _replace(owner: type, name: str, value: Any) -> Callable[[], None]:
+    """Set an attribute of a class, and give what puts it back."""
+    before = vars(owner).get(name)
+    setattr(owner, name, value)
+
+    def put_back() -> None:
+        if before is not None:
+            setattr(owner, name, before)
+        elif name == "__new__":
+            # A class whose __new__ was deleted refuses its own arguments: leave one that lets them through.
+            setattr(owner, name, staticmethod(_plain_new))
+        else:
+            delattr(owner, name)
+
+    return put_back
+
+
+def _plain_new(cls: type, *_args: Any, **_options: Any) -> Any:
+    return object.__new__(cls)
+
+
+# -- WorkflowEnvironment
+
+
+class SimulatedEnvironment(WorkflowEnvironment):
+    """What ``WorkflowEnvironment.start_local`` gives in a simulation."""
+
+    async def shutdown(self) -> None:
+        """Do nothing: the server ends with the simulation."""
+
+    async def sleep(self, duration: timedelta | float) -> None:
+        """Wait in virtual time."""
+        await asyncio.sleep(duration.total_seconds() if isinstance(duration, timedelta) else duration)
+
+    async def get_current_time(self, handle: Any = None) -> datetime:  # noqa: ARG002
+        """Give the date on the virtual clock."""
+        return datetime.now(UTC)  # noqa: TID251 - inside a simulation this is the virtual clock
+
+
+class SimulatedTestServer(SimulatedEnvironment):
+    """What ``start_time_skipping`` gives. In both time passes as fast as it can, but tests ask this one whether."""
+
+    @property
+    def supports_time_skipping(self) -> bool:
+        """Whether it stands for the test server, which lacks some things that tests then leave out."""
+        return True
+
+
+_CLIENT_OPTIONS = ("data_converter", "interceptors", "plugins", "default_workflow_query_reject_condition")
+
+
+def _replace_environments(settings: Settings) -> list[Callable[[], None]]:
+    return [
+        _replace_environment("start_local", SimulatedEnvironment, settings),
+        _replace_environment("start_time_skipping", SimulatedTestServer, settings),
+    ]
+
+
+def _replace_environment(
+    name: str, kind: type[SimulatedEnvironment], settings: Settings
+) -> Callable[[], None]:
+    def make(**options: Any) -> SimulatedEnvironment:
+        known = {name: one for name, one in options.items() if name in _CLIENT_OPTIONS and one is not None}
+        server = server_here(settings)
+        server.limits = configured(server.limits, options.get("dev_server_extra_args", ()))
+        for key in options.get("search_attributes", ()):
+            server.search_attribute_types[key.name] = key.indexed_value_type.name.title().replace("_", "")
+        return kind(make_client(server, **known))
+
+    return _replace(
+        WorkflowEnvironment, name, staticmethod(_inside(make, getattr(WorkflowEnvironment, name)))
+    )

@@ -1,0 +1,68 @@
+"""The real Replayer as judge: it runs Temporal's Core on the histories that a simulation has written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
+
+from wfsim_temporal.errors import ReplayFailed
+from wfsim_temporal.worker._capture import in_real_world
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+
+    from temporalio.api.history.v1 import HistoryEvent
+    from temporalio.client import WorkflowHistory
+
+
+def check_replay(
+    histories: Iterable[WorkflowHistory],
+    workflows: Sequence[type],
+    *,
+    configured_by: Sequence[Any] = (),
+    **options: Any,
+) -> int:
+    """Replay histories with Temporal's own Replayer and give how many of them a worker had begun.
+
+    ``options`` are those of Replayer. ``configured_by`` are plugins that have had their say in these already, and
+    only take part while it runs; give others as ``plugins``. Each history goes through the JSON that Temporal's
+    tools read. Raises ReplayFailed with all that the Replayer refuses.
+    """
+    # A run that no worker has begun yet: the Replayer would wait for its first task for ever.
+    begun = [one for one in histories if any(_is_task(event) for event in one.events)]
+    texts = [(one.workflow_id, one.to_json()) for one in begun]
+    if not texts:
+        return 0
+    failures: dict[str, str] = in_real_world(lambda: _failures(texts, workflows, configured_by, options))
+    if failures:
+        raise ReplayFailed(failures)
+    return len(texts)
+
+
+def _is_task(event: HistoryEvent) -> bool:
+    return event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED
+
+
+async def _failures(
+    texts: list[tuple[str, str]],
+    workflows: Sequence[type],
+    configured_by: Sequence[Any],
+    options: dict[str, Any],
+) -> dict[str, str]:
+    from temporalio.client import WorkflowHistory
+
+    async def all_histories() -> AsyncIterator[WorkflowHistory]:
+        for workflow_id, text in texts:
+            yield WorkflowHistory.from_json(workflow_id, text)
+
+    options = {"workflow_runner": UnsandboxedWorkflowRunner(), **options}
+    replayer = Replayer(workflows=list(workflows), **options)
+    replayer.plugins = [*replayer.plugins, *configured_by]
+    failures = {}
+    async with replayer.workflow_replay_iterator(all_histories()) as results:
+        async for result in results:
+            if result.replay_failure is not None:
+                failures[result.history.workflow_id] = str(result.replay_failure)
+    return failures
