@@ -141,6 +141,11 @@ def beats_and_fails() -> list:
     return seen
 
 
+@activity.defn(name="beats_and_fails")
+async def beats_and_fails_without_waiting() -> list:
+    return beats_and_fails()
+
+
 @workflow.defn
 class Beats:
     @workflow.run
@@ -150,7 +155,8 @@ class Beats:
 
 @pytest.mark.parametrize("codec", [None, Reversed()])
 @pytest.mark.parametrize("faults", [[], [wfsim.delay("nothing", "1s")]])
-def test_the_last_heartbeat_of_code_that_blocks_arrives(simulate, codec, faults):
+@pytest.mark.parametrize("function", [beats_and_fails, beats_and_fails_without_waiting])
+def test_the_last_heartbeat_arrives_before_the_outcome(simulate, codec, faults, function):
     """Whatever has to wait on its way: a codec, or the faults that may strike it."""
     options = {"client_options": {"data_converter": DataConverter(payload_codec=codec)}}
-    assert simulate(Beats, activities=[beats_and_fails], faults=faults, **options).result() == [1]
+    assert simulate(Beats, activities=[function], faults=faults, **options).result() == [1]

@@ -54,6 +54,7 @@ class Attempt:
         self._beating: Any = None
         self._heartbeat_error: Exception | None = None
         self._held_back: Payloads | None = None
+        self._unsent: list[Payloads] = []  # from code that blocks: no task can begin in it
         self._timer: asyncio.TimerHandle | None = None
 
     def _info(self) -> dict[str, Any]:
@@ -107,10 +108,17 @@ class Attempt:
             tell, told = await self._completed(value)
         self._end()
         self._flush_held_back()
-        if self._beating is not None:
-            await self._beating
+        await self._heartbeats_first()
         if tell is not None:
             self.session.server.soon(tell, self.token, told)
+
+    async def _heartbeats_first(self) -> None:
+        """Let the heartbeats leave before the outcome does, unless a fault holds them back."""
+        self._send_unsent()
+        if self._beating is not None:
+            await self._beating
+        elif self.session.server.simulation.watch is not None:
+            await asyncio.sleep(0)  # their tasks begin
 
     def _end(self) -> None:
         if self._timer is not None:
@@ -203,9 +211,15 @@ class Attempt:
         self._next_beat_ns = server.now_ns + self._throttle_ns()
         if not self.session.worker.codec.is_active and server.simulation.watch is None:
             server.soon(self._reach_server, payloads)
-        elif asyncio._get_running_loop() is None:  # code that blocks: no task can begin in it
-            self.session.after(0, self._send_later, payloads)
+        elif asyncio._get_running_loop() is None:
+            self._unsent.append(payloads)
+            self.session.after(0, self._send_unsent)
         else:
+            self._send_later(payloads)
+
+    def _send_unsent(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        for payloads in unsent:
             self._send_later(payloads)
 
     def _send_later(self, payloads: Payloads) -> None:
