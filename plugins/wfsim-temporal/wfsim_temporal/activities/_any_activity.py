@@ -7,7 +7,7 @@ Source of the rules: Temporal's documentation of activity timeouts and the serve
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from wfsim_temporal.errors import ActivityStuck
@@ -244,7 +244,7 @@ class AnyActivity(ABC):
         """Take the result of an attempt; False if the attempt is over already. So too the next two."""
         if not self._is_of(token):
             return False
-        self._end(Ending("completed", payload=payload))
+        self._end("completed", payload=payload)
         return True
 
     def complete_early(self, payload: Any, identity: str) -> None:
@@ -256,7 +256,7 @@ class AnyActivity(ABC):
         """Take an attempt's word that it has cancelled itself."""
         if not self._is_of(token):
             return False
-        self._end(Ending("canceled", details=details))
+        self._end("canceled", details=details)
         return True
 
     def fail(self, token: bytes, failure: Failure) -> bool:
@@ -267,7 +267,7 @@ class AnyActivity(ABC):
         if state == IN_PROGRESS:
             self._retry(delay_ns, failure)
             return True
-        self._end(Ending("failed", state, failure=failure, of_attempt=failure))
+        self._end("failed", state=state, failure=failure, of_attempt=failure)
         return True
 
     def _is_of(self, token: bytes) -> bool:
@@ -314,7 +314,7 @@ class AnyActivity(ABC):
         if state == TIMEOUT and kind in self.out_of_time_at:
             failure = timeout_failure(SCHEDULE_TO_CLOSE, _OUT_OF_TIME, self.source)
         self._explain(failure)
-        self._end(Ending("timed_out", state, failure=failure, of_attempt=of_attempt))
+        self._end("timed_out", state=state, failure=failure, of_attempt=of_attempt)
 
     def _beat_meanwhile(self) -> bool:
         server, limit_ns = self.server, self.limits.heartbeat_ns or 0
@@ -335,7 +335,7 @@ class AnyActivity(ABC):
         """Take a wish; an attempt that runs learns of it by its next heartbeat, and nothing else begins."""
         self.is_cancel_requested = True
         if self._state in {"new", "queued", "backoff"}:
-            self._end(Ending("canceled", details=details))
+            self._end("canceled", details=details)
 
     def abandon(self) -> None:
         """Nobody wants it any more: whatever still runs is told so at its next heartbeat."""
@@ -343,7 +343,7 @@ class AnyActivity(ABC):
         self._disarm()
         self.server.activities.pop(self.token, None)
 
-    def _end(self, ending: Ending) -> None:
-        was_started = self.is_started
+    def _end(self, kind: str, **told: Any) -> None:
+        ending = Ending(kind, was_started=self.is_started, **told)
         self.abandon()
-        self._settle(replace(ending, was_started=was_started))
+        self._settle(ending)

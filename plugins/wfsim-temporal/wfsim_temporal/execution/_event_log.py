@@ -106,12 +106,8 @@ class EventLog:
 
 def _bytes(attributes: dict[str, Any]) -> int:
     held = attributes.get("input") or attributes.get("result")
-    return _BYTES_PER_EVENT if held is None else _BYTES_PER_EVENT + _payload_bytes(held)
-
-
-def _payload_bytes(held: Any) -> int:
-    size = 0
-    if isinstance(held, dict):
+    size = _BYTES_PER_EVENT
+    if held.__class__ is dict:
         for payload in held.get("payloads", ()):
             size += len(payload.data)
     return size

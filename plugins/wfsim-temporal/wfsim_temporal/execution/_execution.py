@@ -72,17 +72,13 @@ class Execution:
         self.patches: list[str] = []
         self.cancel_requested = self.is_deleted = False
         self.status = "running"
+        self.is_closed = False
         self.result: Any = None
         self.failure: Any = None
         self.retry_state = 0
         self.next_run: Execution | None = None
         self.closed = server.future()
         self._deadline: asyncio.TimerHandle | None = None
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the run has ended."""
-        return self.status != "running"
 
     @property
     def root(self) -> Execution:
@@ -248,7 +244,7 @@ class Execution:
         if self.is_closed:
             return
         self.add(kind, **attributes)
-        self.status, self.closed_ns = status, self.server.now_ns
+        self.status, self.is_closed, self.closed_ns = status, True, self.server.now_ns
         self.journal.close(status, self.failure)
         self._stop()
         self.updates.close()

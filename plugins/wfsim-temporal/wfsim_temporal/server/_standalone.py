@@ -167,7 +167,7 @@ class StandaloneActivity(AnyActivity):
         self.stopped_by["terminate"] = request_id
         failure = Failure(message=reason or "Terminated")
         failure.terminated_failure_info.SetInParent()
-        self._end(Ending("terminated", failure=failure))
+        self._end("terminated", failure=failure)
 
     def _queue(self) -> None:
         self.retry_ns = self.next_ns = 0
