@@ -109,8 +109,13 @@ class Program:
 
     async def begin(self, client: Client, workflow_id: str, *args: Any) -> WorkflowHandle[Any, Any]:
         """Start the workflow."""
+        definition = definition_of(self.main)
         return await client.start_workflow(
-            definition_of(self.main).name, args=list(args), id=workflow_id, task_queue=self.task_queue
+            definition.name,
+            args=list(args),
+            id=workflow_id,
+            task_queue=self.task_queue,
+            result_type=definition.ret_type,
         )
 
     def worker(self, client: Client) -> Worker:
