@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 from temporalio import workflow
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     DONE = "done"
 
 
