@@ -100,6 +100,13 @@ def test_window_includes_its_start_and_not_its_end():
     assert strikes(fail(before="1s"), *times) == [1, 0, 0, 0]
 
 
+def test_skip_lets_the_first_of_what_fits_pass():
+    """The fault strikes from then on, as often as `count` says; chance comes first, as always."""
+    assert strikes(fail("charge", skip=1), at("x"), at(), at(), at("x"), at()) == [0, 0, 1, 0, 1]
+    assert strikes(fail("charge", skip=1, count=1), at(), at(), at()) == [0, 1, 0]
+    assert strikes(fail("charge", skip=1, attempts=2), at(), at(attempt=2), at(attempt=2)) == [0, 0, 1]
+
+
 def test_count_bounds_how_often_a_fault_strikes():
     """After `count` strikes a rule passes everything; only what fits is counted."""
     assert strikes(fail("charge", count=2), at("x"), at(), at("x"), at(), at()) == [0, 1, 0, 1, 0]
@@ -240,6 +247,7 @@ rules = st.builds(
     before=st.one_of(st.none(), st.floats(10**7, 10**8)),
     probability=st.floats(0, 1),
     count=st.one_of(st.none(), st.integers(1, 9)),
+    skip=st.integers(0, 9),
 )
 
 
@@ -299,6 +307,8 @@ def test_errors_of_the_users_own_come_back():
         (lambda: fail("x", probability="0.5"), "probability='0.5'"),
         (lambda: fail("x", count=0), "count=0 of a fault must be 1 or more"),
         (lambda: fail("x", count=1.5), "count=1.5"),
+        (lambda: fail("x", skip=-1), "skip=-1 of a fault must be 0 or more"),
+        (lambda: fail("x", skip=True), "skip=True"),
         (lambda: fail("x", atempts=1), "fail() has no option 'atempts'; did you mean 'attempts'?"),
         (lambda: fail("x", error="down"), "must be an exception"),
         (lambda: fail("x", error=KeyboardInterrupt()), "must be an exception"),

@@ -273,6 +273,7 @@ def test_each_kind_of_fault(text, rule):
         ("{attempt: 1..3}", {"attempt": range(1, 4)}),
         ("{after: 10s, before: 1m}", {"after": "10s", "before": "1m"}),
         ("{probability: 0.5, count: 2, point: reply}", {"probability": 0.5, "count": 2, "point": "reply"}),
+        ("{skip: 2, count: 1}", {"skip": 2, "count": 1}),
         ("{process: checkout-2}", {"process": "checkout-2"}),
     ],
 )

@@ -75,7 +75,7 @@ class Rule:
 
     ``attempt`` is the number of a try, a list of them or a range. ``after`` and ``before`` bound the virtual
     time, counted from the start of the run: ``after <= time < before``. Of what fits, the fault strikes with
-    ``probability``, and at most ``count`` times in a run.
+    ``probability``, and at most ``count`` times in a run, after the first ``skip`` times, which it lets pass.
     """
 
     fault: RuleFault
@@ -91,6 +91,7 @@ class Rule:
     count: int | None = None
     topic: str | None = None
     subscriber: str | None = None
+    skip: int = 0
 
     def __post_init__(self) -> None:
         _check(self)
@@ -178,6 +179,7 @@ class When(TypedDict, total=False):
     before: Duration | None
     probability: float
     count: int | None
+    skip: int
 
 
 class Where(When, total=False):
@@ -215,8 +217,14 @@ def _check(rule: Any) -> None:
             )
     if type(rule.probability) not in {int, float} or not 0 <= rule.probability <= 1:
         raise DesignError(f"probability={rule.probability!r} of a fault must be a number from 0 to 1")
+    _check_how_often(rule)
+
+
+def _check_how_often(rule: Any) -> None:
     if rule.count is not None and (type(rule.count) is not int or rule.count < 1):
         raise DesignError(f"count={rule.count!r} of a fault must be 1 or more; leave it out for no limit")
+    if type(rule.skip) is not int or rule.skip < 0:
+        raise DesignError(f"skip={rule.skip!r} of a fault must be 0 or more: how often it lets pass first")
 
 
 def _fits(pattern: str | None, name: str) -> bool:

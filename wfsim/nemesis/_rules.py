@@ -111,6 +111,7 @@ class _Armed:
         "_name",
         "_probability",
         "_random",
+        "_spares",
         "_strikes_next",
         "passed",
         "rule",
@@ -124,7 +125,8 @@ class _Armed:
         self._healed = False
         self._fault = rule.fault
         limits = (rule.attempt, rule.after, rule.before, rule.count, rule.process)
-        self._is_bounded = any(limit is not None for limit in limits)
+        self._is_bounded = rule.skip > 0 or any(limit is not None for limit in limits)
+        self._spares = rule.skip
         self._probability = rule.probability
         self._name = f"nemesis/{index}"
         self._random: Callable[[], float] | None = self._first_draw if rule.probability < 1 else None
@@ -153,6 +155,9 @@ class _Armed:
         else:
             self.passed += 1
         if self._random is not None and not self._has_luck(self._random):
+            return None
+        if self._spares:
+            self._spares -= 1
             return None
         self.struck += 1
         return self._fault

@@ -73,6 +73,7 @@ class AtPart(Part):
     count: Annotated[int, Field(ge=1)] | None = None
     topic: Name | None = None
     subscriber: Name | None = None
+    skip: Annotated[int, Field(ge=0)] = 0
 
 
 def read_faults(

@@ -167,6 +167,71 @@ def test_a_crash_at_each_point_is_survived(simulate):
         assert run.result() == "hotel-1 car-1", point
 
 
+@activity.defn
+async def pays(order: int, key: str) -> None:
+    """Pay, once for each order but the third, whose key is forgotten."""
+    if (order, key) not in PAID:
+        wfsim.effect("paid", order)
+        PAID.update({(order, key): True} if order != 3 else {})
+
+
+PAID = {}
+
+
+@workflow.defn
+class PaysThree:
+    @workflow.run
+    async def run(self, parallel: bool) -> None:
+        each = [
+            workflow.start_activity(
+                pays, args=[order, f"key-{order}"], start_to_close_timeout=timedelta(seconds=9)
+            )
+            for order in ((1, 2, 3) if parallel else ())
+        ]
+        await asyncio.gather(*each)
+        for order in () if parallel else (1, 2, 3):
+            await workflow.execute_activity(
+                pays, args=[order, f"key-{order}"], start_to_close_timeout=timedelta(seconds=9)
+            )
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_crash_points_tell_apart_what_has_the_same_name(simulate, parallel):
+    """An activity that is called three times can crash at each call, also of those at the same instant."""
+
+    def play(*faults):
+        PAID.clear()
+        return simulate(PaysThree, parallel, activities=[pays], faults=faults)
+
+    points = [one for one in crash_points(play()) if one.on == "activity"]
+    assert [(one.point, one.occurrence) for one in points] == [
+        (point, number) for number in (1, 2, 3) for point in ("call", "reply")
+    ]
+    broken = []
+    for one in points:
+        run = play(one.rule())
+        assert run.history.where(kind="process", name="crash"), one
+        if run.check(wfsim.checkers.effect_at_most_once)[0].valid is False:
+            broken.append((one.point, one.occurrence))
+    assert ("reply", 3) in broken
+    if not parallel:  # else the worker may die with more of what it does at that instant
+        assert len(broken) == 1
+
+
+def test_what_failed_has_no_answer_that_a_crash_could_swallow(simulate):
+    """A crash before the reply of an attempt that failed would strike another attempt, or none."""
+    run = simulate(
+        PaysThree, False, activities=[pays], faults=[wfsim.fail("pays", attempts=1, skip=1, count=1)]
+    )
+    points = [one for one in crash_points(run) if one.on == "activity"]
+    assert [(one.attempt, one.occurrence) for one in points if one.point == "call"] == [
+        (1, 1), (1, 2), (2, 1), (1, 3)
+    ]  # fmt: skip
+    assert [(one.attempt, one.occurrence) for one in points if one.point == "reply"] == [
+        (1, 1), (1, 2), (2, 1)
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_chaos_keeps_histories_replayable(simulate, seed):
     """Failures, delays, lost results, crashes and evictions at once: every workflow ends, every history replays."""
