@@ -33,3 +33,25 @@ class Activation(NamedTuple):
     target_changed: bool = False
     commands: Sequence[Any] = ()
     flags: Sequence[int] = ()
+
+    def told(self) -> Activation:
+        """Give what the history tells of it: nothing of the updates that their validators refused."""
+        asked = {job.do_update.protocol_instance_id for job in self.jobs if job.HasField("do_update")}
+        if not asked:
+            return self
+        answers = [one.update_response for one in self.commands if one.HasField("update_response")]
+        refused = asked - {one.protocol_instance_id for one in answers if one.HasField("accepted")}
+        return self._replace(
+            jobs=[
+                job
+                for job in self.jobs
+                if not (job.HasField("do_update") and job.do_update.protocol_instance_id in refused)
+            ],
+            commands=[
+                one
+                for one in self.commands
+                if not (
+                    one.HasField("update_response") and one.update_response.protocol_instance_id in refused
+                )
+            ],
+        )

@@ -269,7 +269,7 @@ class Session:
                 return False
             made = Activation(task.time_ns, task.history, jobs, self.worker.told_as, task.target_changed)
             commands, flags = cached.activate(made)
-            task.activations.append(Activation(*made[:-2], commands, flags))
+            task.activations.append(Activation(*made[:-2], commands, flags).told())
             if has_codec:
                 commands = await cached.encode(commands)
                 if not task.is_current(token):
