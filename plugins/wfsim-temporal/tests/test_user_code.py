@@ -10,7 +10,11 @@ from enum import StrEnum
 import pytest
 from temporalio import activity, workflow
 from temporalio.client import WorkflowUpdateFailedError
-from wfsim_temporal import Settings
+from temporalio.workflow import ParentClosePolicy
+from wfsim_temporal import Settings, crash_points, evict
+
+import wfsim
+from wfsim.errors import Deadlock
 
 
 class Status(StrEnum):
@@ -80,3 +84,106 @@ def test_an_update_that_is_refused_beside_others_is_not_replayed(simulate, repla
     told, result, voters = run.result()
     assert [isinstance(one, WorkflowUpdateFailedError) for one in told] == [False, True, False, True]
     assert result == voters == ["ann", "bob"]
+
+
+@activity.defn
+async def write(key: str) -> None:
+    await asyncio.sleep(1)
+    wfsim.effect("written", key)
+
+
+@workflow.defn
+class Writes:
+    @workflow.run
+    async def run(self, key: str) -> None:
+        await workflow.execute_activity(write, key, start_to_close_timeout=timedelta(seconds=5))
+
+
+def written(run):
+    return [op.time_ns / 1e9 for op in run.history.where(kind="effect")]
+
+
+def test_what_an_attempt_does_that_was_given_up_is_seen(simulate):
+    """The first attempt times out, and writes all the same: after the second one has done the work."""
+    run = simulate(Writes, "a", activities=[write], faults=[wfsim.delay("write", "8s", attempts=1)])
+    assert run.ok
+    [verdict] = run.check(wfsim.checkers.effect_at_most_once)
+    assert "'written' of 'a' happened twice" in verdict.message
+    first, second = written(run)
+    assert first < run.duration < second  # it is the workflow's duration that counts
+
+
+def test_how_long_what_is_left_may_go_on_is_ones_own_choice(simulate):
+    """With no time to settle the workers stop at once, and cancel what they do, as the SDK's would."""
+    late = {"activities": [write], "faults": [wfsim.delay("write", "8s", attempts=1)]}
+    assert len(written(simulate(Writes, "a", **late, settle=0))) == 1
+    assert len(written(simulate(Writes, "a", **late, max_time="8s"))) == 1
+    assert simulate(Writes, "a", **late, max_time="8s").ok
+
+
+def test_nothing_settles_after_a_run_that_leaves_nothing(simulate):
+    """Time passes only for what is under way."""
+    run = simulate(Writes, "a", activities=[write])
+    assert run.history[-1].time_ns == run.duration_ns
+
+
+@workflow.defn
+class Delegates:
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.start_child_workflow(
+            Writes.run, "by a child", parent_close_policy=ParentClosePolicy.ABANDON
+        )
+
+
+def test_an_abandoned_child_does_its_work(simulate):
+    """Its parent's end is the end of what was asked for, not of what goes on."""
+    run = simulate(Delegates, workflows=[Writes], activities=[write])
+    assert [op.data["key"] for op in run.history.where(kind="effect")] == ["by a child"]
+
+
+@activity.defn
+async def import_rows() -> None:
+    told = activity.info().heartbeat_details
+    for row in range(told[0] if told else 0, 6):
+        wfsim.effect("row imported", row)
+        activity.heartbeat(row + 1)
+        await asyncio.sleep(4)
+
+
+@workflow.defn
+class Imports:
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.execute_activity(
+            import_rows,
+            start_to_close_timeout=timedelta(minutes=9),
+            heartbeat_timeout=timedelta(seconds=5),
+        )
+
+
+def test_a_worker_can_crash_at_each_heartbeat(simulate):
+    """The next attempt goes on from the heartbeat before: the server has not heard of the one of the crash."""
+    points = [
+        one for one in crash_points(simulate(Imports, activities=[import_rows])) if one.on == "heartbeat"
+    ]
+    assert [one.occurrence for one in points] == [1, 2, 3, 4, 5, 6]
+    for one in points:
+        run = simulate(Imports, activities=[import_rows], faults=[one.rule()])
+        rows = [op.data["key"] for op in run.history.where(kind="effect")]
+        assert rows == sorted([*range(6), one.occurrence - 1])
+
+
+@workflow.defn
+class NeverTold:
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.sleep(1)
+        await workflow.wait_condition(lambda: False)
+
+
+def test_the_line_is_told_also_of_a_workflow_that_was_evicted(simulate):
+    """The worker had it in its cache, and knows where it waited."""
+    run = simulate(NeverTold, faults=[evict()])
+    assert isinstance(run.error, Deadlock)
+    assert "NeverTold 'NeverTold' waits at test_user_code.py:" in "".join(run.error.__notes__)

@@ -208,6 +208,7 @@ class Attempt:
 
     def _send(self, payloads: Payloads) -> None:
         server = self.session.server
+        server.heartbeats.append((self.activity.name, self.number))
         self._next_beat_ns = server.now_ns + self._throttle_ns()
         if not self.session.worker.codec.is_active and server.simulation.watch is None:
             server.soon(self._reach_server, payloads)

@@ -77,6 +77,7 @@ class Execution:
         self.failure: Any = None
         self.retry_state = 0
         self.next_run: Execution | None = None
+        self.waited_at: list[str] = []
         self.closed = server.future()
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -86,8 +87,8 @@ class Execution:
         return self if self.start.parent is None else self.start.parent.owner.root
 
     def waiting_at(self) -> list[str]:
-        """Give where its code waits, if a worker has it in its cache."""
-        return [] if self.task.sticky is None else self.task.sticky.places_of(self)
+        """Give where its code waits, or did when a worker last had it in its cache."""
+        return self.waited_at if self.task.sticky is None else self.task.sticky.places_of(self)
 
     def indexed(self) -> SearchAttributes:
         """Give the search attributes as a message."""

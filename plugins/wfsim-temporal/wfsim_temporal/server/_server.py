@@ -88,6 +88,8 @@ class Server:
         self.nexus_operations: dict[str, AnyNexusOperation] = {}
         self.search_attribute_types: dict[str, str] = {}
         self.deployments = Deployments(self)
+        self.main_ended_ns: int | None = None
+        self.heartbeats: list[tuple[str, int]] = []  # of which activity, and of which attempt
         self._latest: dict[str, Execution] = {}
         self._queues: dict[str, TaskQueue] = {}
         self._nexus_queues: dict[str, TaskQueue] = {}
@@ -183,6 +185,14 @@ class Server:
             operation.complete_from(told, header.get("nexus-operation-token", ""))
 
     # -- executions
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any workflow is open, or any attempt of an activity under way, be it one that was given up."""
+        at_work = (one.session for one in self.workers if one.session is not None)
+        return any(session.attempts for session in at_work) or any(
+            not one.closed.done() for one in self.executions.values()
+        )
 
     def find(self, workflow_id: str, run_id: str = "") -> Execution | None:
         """Give a run by its id, or the latest run of a workflow id."""

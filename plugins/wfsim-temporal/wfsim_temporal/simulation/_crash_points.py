@@ -1,4 +1,4 @@
-"""Where a worker can crash: each workflow task, attempt of an activity and Nexus request that a run had."""
+"""Where a worker can crash: each workflow task, attempt of an activity, heartbeat and Nexus request that a run had."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ _STARTED = "WORKFLOW_TASK_STARTED"
 class CrashPoint:
     """One place: the n-th workflow task of a type of workflow, attempt of an activity or try of a Nexus operation.
 
-    ``point`` is "call" (before anything is done) or "reply" (after the effect, before the server hears of it). What
+    ``point`` is "call" (before anything is done) or "reply" (after the effect, before the server hears of it). A
+    heartbeat is a place in the middle of an attempt: the server does not hear of it, but of those before. What
     has the same step and attempt, such as an activity that a workflow calls in a loop, is told apart by ``occurrence``,
     from 1 in the order of time.
     """
@@ -54,11 +55,15 @@ def crash_points(run: TemporalRun) -> list[CrashPoint]:
     answered = [op for op in calls if (end := run.history.completion(op.index)) and end.type != "fail"]
     at_call = _numbered([*_tasks(run), *map(_place, calls)])
     at_reply = set(_numbered([*_tasks(run), *map(_place, answered)]))
+    beats = _numbered(("heartbeat", f"{name}.heartbeat", attempt) for name, attempt in run.heartbeats)
     return [
-        CrashPoint(*place, point, occurrence)
-        for place, occurrence in at_call
-        for point in ("call", "reply")
-        if point == "call" or (place, occurrence) in at_reply
+        *(
+            CrashPoint(*place, point, occurrence)
+            for place, occurrence in at_call
+            for point in ("call", "reply")
+            if point == "call" or (place, occurrence) in at_reply
+        ),
+        *(CrashPoint(*place, "call", occurrence) for place, occurrence in beats),
     ]
 
 

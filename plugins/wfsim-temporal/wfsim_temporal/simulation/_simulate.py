@@ -13,6 +13,8 @@ import temporalio.workflow
 
 import wfsim
 from wfsim.harness import Run
+from wfsim.kernel import Bounds
+from wfsim.units import NS_PER_SECOND, Duration, parse_duration
 from wfsim_temporal.core import note_open_workflows
 from wfsim_temporal.errors import ReplayFailed
 from wfsim_temporal.server import Server, Settings, server_here
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 TASK_QUEUE = "wfsim"
 _THREADS = 10_000  # as many as anybody's activities want: they are simulated
+_LOOK_NS = NS_PER_SECOND // 10
 _COLLECT_AFTER = 100_000  # objects: those of some 800 small workflows
 
 
@@ -40,6 +43,7 @@ class TemporalRun(Run):
     workflows: tuple[type, ...] = field(default=(), repr=False, compare=False)
     classes: tuple[tuple[type, ...], ...] = field(default=(), repr=False, compare=False)
     options: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    heartbeats: tuple[tuple[str, int], ...] = field(default=(), repr=False, compare=False)
 
     @property
     def workflow_histories(self) -> list[WorkflowHistory]:
@@ -84,6 +88,8 @@ class Program:
     settings: Settings = field(default_factory=Settings)
     worker_options: dict[str, Any] = field(default_factory=dict)
     client_options: dict[str, Any] = field(default_factory=dict)
+    settle_ns: int = 0
+    bound_ns: int = Bounds().time_ns
     servers: list[Server] = field(default_factory=list, repr=False, compare=False)
 
     @property
@@ -103,9 +109,26 @@ class Program:
         async with AsyncExitStack() as stack:
             for _ in range(self.workers):
                 await stack.enter_async_context(self.worker(client))
-            if definition is None:
-                return await self.main(client, *self.args)
-            return await (await self.begin(client, self.workflow_id or self.name, *self.args)).result()
+            try:
+                value = await self._drive(client)
+            except Exception:
+                await self._settle(server)
+                raise
+            await self._settle(server)
+            return value
+
+    async def _drive(self, client: Client) -> Any:
+        if definition_of(self.main) is None:
+            return await self.main(client, *self.args)
+        return await (await self.begin(client, self.workflow_id or self.name, *self.args)).result()
+
+    async def _settle(self, server: Server) -> None:
+        """Let what is under way come to its end, if there is anything: workers outlive a workflow's result."""
+        simulation = server.simulation
+        began_ns = server.main_ended_ns = simulation.now_ns
+        end_ns = min(began_ns + self.settle_ns, self.bound_ns - 1)
+        while simulation.now_ns < end_ns and server.is_busy:
+            await wfsim.sleep(min(_LOOK_NS, end_ns - simulation.now_ns) / NS_PER_SECOND)
 
     async def begin(self, client: Client, workflow_id: str, *args: Any) -> WorkflowHandle[Any, Any]:
         """Start the workflow."""
@@ -149,6 +172,7 @@ def simulate(
     settings: Settings | None = None,
     worker_options: dict[str, Any] | None = None,
     client_options: dict[str, Any] | None = None,
+    settle: Duration = "10s",
     **options: Any,
 ) -> TemporalRun:
     """Run Temporal code in virtual time under ``faults``, with no server, and return what happened.
@@ -158,6 +182,9 @@ def simulate(
     ``task_queue``; else only ``args``: it connects and makes its workers itself. ``worker_options`` and
     ``client_options`` go to ``Worker`` and ``Client``; ``options`` (``max_time``, ...) to
     ``wfsim.simulate``.
+
+    When ``main`` has ended, activities and workflows that are still under way get ``settle`` to end, as with workers
+    that run on: an attempt that the server has given up may yet do its work. The run's duration leaves that out.
 
     An error of ``main`` is in ``TemporalRun.error``; ``result()`` raises it.
     """
@@ -172,6 +199,10 @@ def simulate(
         settings or Settings(),
         worker_options or {},
         client_options or {},
+        parse_duration(settle, "settle"),
+        Bounds().time_ns
+        if options.get("max_time") is None
+        else parse_duration(options["max_time"], "max_time"),
     )
     return play(program, lambda: wfsim.simulate(program, seed=seed, faults=faults, **options))
 
@@ -183,6 +214,8 @@ def play(program: Program, run: Callable[[], Run]) -> TemporalRun:
     known = {one.name: getattr(done, one.name) for one in fields(Run)}
     known["again"] = lambda: play(program, run)
     server = program.servers.pop()
+    if server.main_ended_ns is not None:
+        known["duration_ns"] = server.main_ended_ns
     note_open_workflows(done.error, server)
     logs = tuple((one.start.workflow_id, one.log) for one in server.executions.values())
     workers = server.workers
@@ -193,6 +226,7 @@ def play(program: Program, run: Callable[[], Run]) -> TemporalRun:
         workflows=tuple(dict.fromkeys(workflows)),
         classes=tuple(classes_for(server, one) for one in server.executions.values()),
         options=_replay_options(workers),
+        heartbeats=tuple(server.heartbeats),
     )
 
 

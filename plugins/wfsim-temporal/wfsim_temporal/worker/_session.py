@@ -147,6 +147,8 @@ class Session:
         """Take a workflow out of the cache. After a crash too: the SDK's instance wants to be let go in order."""
         cached = self._cache.pop(execution.run_id, None)
         if cached is not None:
+            if not execution.is_closed:
+                execution.waited_at = cached.places()
             cached.evict()
 
     def work_on(self, task: WorkflowTask) -> bool:
