@@ -69,10 +69,18 @@ class Simulator:
         nothing to strike is a warning: with a misspelt name every design would look sturdy.
         """
         run = simulate(main, *args, seed=self.seed if seed is None else seed, faults=faults, **options)
-        self.played(run, self.replay_command(run, is_fixed=seed is not None))
-        for rule in run.unmatched:
-            warnings.warn(missed(rule), stacklevel=2)
+        self.note(run, is_fixed=seed is not None)
         return run
+
+    def note(self, run: Run, *, is_fixed: bool) -> None:
+        """Do for a run what ``run`` does for its own: tell of it if the test fails, warn of faults that missed.
+
+        It is for fixtures that run something else than ``wfsim.simulate`` does, and called by what the test calls.
+        ``is_fixed`` says that the test has named the seed.
+        """
+        self.played(run, self.replay_command(run, is_fixed=is_fixed))
+        for rule in run.unmatched:
+            warnings.warn(missed(rule), stacklevel=3)
 
     def given(self, design: Any, *, seed: int | None = None, **options: Any) -> Given:
         """Begin a sentence: ``wfsim.given(checkout).when("order-1").then_completed()``; see ``wfsim.given``.

@@ -205,6 +205,32 @@ def test_without_any_plugin(pytester):
     result.stdout.fnmatch_lines(["*an async fixture yields once*"])
 
 
+def test_runs_of_the_fixture_are_told_and_faults_that_missed_are_warned_of(pytester):
+    """As with wfsim's own fixture: what failed tells its story, and a misspelt name does not pass for sturdiness."""
+    pytester.makepyfile(
+        """
+        import wfsim
+        from temporalio import workflow
+
+        @workflow.defn
+        class Rests:
+            @workflow.run
+            async def run(self) -> None:
+                await workflow.sleep(86_400)
+
+        def test_it(temporal):
+            run = temporal.run(Rests, faults=[wfsim.fail("rset")])
+            assert not run.ok
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*wfsim: Rests, seed 0, outcome ok*", "*workflow Rests ok*", "*replay: pytest *--wfsim-seed 0*"]
+    )
+    result.stdout.fnmatch_lines(["*UserWarning: the fault fail at step 'rset' found nothing to strike*"])
+
+
 def test_faults_of_the_mark_strike(pytester):
     """The mark takes what ``simulate`` takes, and so a test of a suite runs under faults."""
     pytester.makepyfile("""

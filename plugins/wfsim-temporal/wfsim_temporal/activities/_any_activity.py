@@ -26,6 +26,7 @@ from wfsim_temporal.wire import (
     next_try,
     ns_of,
     timeout_failure,
+    words_of,
 )
 
 if TYPE_CHECKING:
@@ -286,9 +287,7 @@ class AnyActivity(ABC):
         self.attempt += 1
         self._state = "backoff"
         if self.attempt > self.server.settings.activity_attempts:
-            kind = failure.application_failure_info.type
-            told = f"{kind}: {failure.message}" if kind else failure.message
-            self.give_up(ActivityStuck(self.name, self.attempt - 1, told))
+            self.give_up(ActivityStuck(self.name, self.attempt - 1, words_of(failure)))
             return
         self._timers[START_TO_CLOSE] = self.server.after(delay_ns, self._queue)
 

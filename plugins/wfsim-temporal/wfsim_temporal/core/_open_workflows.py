@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wfsim.errors import SimulationError
 from wfsim_temporal.core._watchdog import is_library
+from wfsim_temporal.wire import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,9 @@ def note_open_workflows(error: BaseException | None, server: Server) -> None:
 def _told(execution: Execution) -> Iterator[str]:
     start, server = execution.start, execution.server
     name = f"{start.workflow_type} {start.workflow_id!r}"
+    if execution.closed.done() and execution.closed.exception() is not None:
+        yield f"{name} gets nowhere: {execution.closed.exception()}"
+        return
     if execution.task.is_wanted and not server.queue(start.task_queue).has_worker(is_workflow_task=True):
         yield f"{name} waits for a worker of task queue {start.task_queue!r} that runs workflows"
         return
@@ -42,7 +46,7 @@ def _told(execution: Execution) -> Iterator[str]:
         elif activity.last_failure is not None and not activity.is_over:
             yield (
                 f"{name} waits for activity {activity.name}, which is at attempt {activity.attempt}: the one before "
-                f"failed ({activity.last_failure.message})"
+                f"failed ({words_of(activity.last_failure)})"
             )
     places = execution.waiting_at()
     yield f"{name} waits at {', '.join(places)}" if places else f"{name} is open"

@@ -11,7 +11,7 @@ from wfsim_temporal.commands import TERMINAL, Commands, events_of
 from wfsim_temporal.core._activation import Extent
 from wfsim_temporal.core._machines import Machines
 from wfsim_temporal.errors import NonDeterministicWorkflow, WorkflowTaskStuck
-from wfsim_temporal.wire import SCHEDULE_TO_START, START_TO_CLOSE, duration
+from wfsim_temporal.wire import SCHEDULE_TO_START, START_TO_CLOSE, duration, words_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -298,7 +298,7 @@ class WorkflowTask:
         cause = cause or (_NON_DETERMINISM if is_nondeterministic else _WORKER_UNHANDLED_FAILURE)
         self._write_end("WORKFLOW_TASK_FAILED", self._failed(cause, failure))
         if error is None and self._attempt >= settings.task_attempts:
-            error = self._stuck(_told(failure))
+            error = self._stuck(words_of(failure))
         if error is not None:
             self._give_up(error)
             return
@@ -468,9 +468,3 @@ class WorkflowTask:
         for rest in waiting:
             if not rest.done():
                 rest.set_result(None)
-
-
-def _told(failure: Failure) -> str:
-    """Say why a task failed: the error's type too, unless the message begins with a code of Temporal's own."""
-    kind, message = failure.application_failure_info.type, failure.message
-    return f"{kind}: {message}" if kind and not message.startswith("[TMPRL") else message

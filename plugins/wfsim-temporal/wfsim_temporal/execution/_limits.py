@@ -6,8 +6,10 @@ Sizes are near those that a server counts, which depend on how it stores events.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
+
+from wfsim.errors import DesignError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +40,14 @@ class HistoryLimits:
     warn_bytes: int = 10 * _MI
     max_events: int = 50 * _KI
     max_bytes: int = 50 * _MI
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if type(value) is not int or value < 1:
+                raise DesignError(
+                    f"{one.name}={value!r} of HistoryLimits must be a whole number of 1 or more"
+                )
 
     def suggests(self, events: int, size: int) -> bool:
         """Tell whether to continue as new is suggested to a workflow task whose start is event number ``events``."""

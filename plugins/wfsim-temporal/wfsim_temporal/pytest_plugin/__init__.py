@@ -33,7 +33,9 @@ class TemporalSimulator:
         """Run it as ``wfsim_temporal.simulate`` does; ``--wfsim-seed`` gives the seed where the test names none."""
         from wfsim_temporal import simulate
 
-        return simulate(main, *args, seed=self._wfsim.seed if seed is None else seed, **options)
+        run = simulate(main, *args, seed=self._wfsim.seed if seed is None else seed, **options)
+        self._wfsim.note(run, is_fixed=seed is not None)
+        return run
 
     def check(self, run: TemporalRun, *checkers: Callable[..., Any]) -> Sequence[Any]:
         """Fail the test unless every checker finds that all is well."""

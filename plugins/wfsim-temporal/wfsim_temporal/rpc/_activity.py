@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from temporalio.api.common.v1 import WorkflowExecution
+
 from wfsim_temporal.rpc._standalone import check_runs
+from wfsim_temporal.rpc._workflow import execution_of
 from wfsim_temporal.wire import not_found
 
 if TYPE_CHECKING:
@@ -17,8 +20,28 @@ def _activity(server: Server, request: Any) -> AnyActivity:
     token = getattr(request, "task_token", b"")
     found = server.activities.get(token) if token else _by_id(server, request)
     if found is None or not found.is_started:
-        raise not_found(f"activity not found for ID: {getattr(request, 'activity_id', '')}")
+        raise _not_found(server, request)
     return found
+
+
+def _not_found(server: Server, request: Any) -> Exception:
+    """Say what the server says of an activity that is none any more, or never was."""
+    token = getattr(request, "task_token", b"")
+    if b"//" in token or not (token or request.workflow_id):  # it has no workflow
+        return not_found(f"activity not found for ID: {getattr(request, 'activity_id', '')}")
+    if token:
+        execution = server.executions.get(token.decode(errors="replace").partition("/")[0])
+        told = "invalid activityID or activity already timed out or invoking workflow is completed"
+    else:
+        execution = execution_of(
+            server, WorkflowExecution(workflow_id=request.workflow_id, run_id=request.run_id)
+        )
+        told = (
+            f"cannot find pending activity with ActivityID {request.activity_id}, check workflow execution history "
+            "for more details"
+        )
+    is_over = execution is not None and execution.is_closed
+    return not_found("workflow execution already completed" if is_over else told)
 
 
 def _by_id(server: Server, request: Any) -> AnyActivity | None:

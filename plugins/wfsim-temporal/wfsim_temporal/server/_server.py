@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from wfsim.errors import DesignError
 from wfsim.kernel import VirtualLoop, current, spawn
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal.commands import merged, typed
@@ -62,6 +63,12 @@ class Settings:
     suggest_continue_as_new_at: int | None = None
     history: HistoryLimits = field(default_factory=HistoryLimits)
     namespace: str = "default"
+
+    def __post_init__(self) -> None:
+        for name, least in (("latency_ns", 0), ("task_attempts", 1), ("activity_attempts", 1)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise DesignError(f"{name}={value!r} of Settings must be a whole number of {least} or more")
 
     @property
     def limits(self) -> HistoryLimits:

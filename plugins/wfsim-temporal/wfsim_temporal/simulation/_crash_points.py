@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from wfsim.errors import DesignError
 from wfsim.nemesis import Crash, Rule
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ class CrashPoint:
 
 def crash_points(run: TemporalRun) -> list[CrashPoint]:
     """List where the workers of a run could have crashed, so that a search can try each. In order, each once."""
+    if not hasattr(run, "logs"):
+        name = type(run).__name__
+        raise DesignError(f"a {name} has no crash points; give what wfsim_temporal.simulate returns")
     calls = [op for op in run.history if op.type == "invoke" and op.kind in _CALLS]
     answered = [op for op in calls if (end := run.history.completion(op.index)) and end.type != "fail"]
     at_call = _numbered([*_tasks(run), *map(_place, calls)])

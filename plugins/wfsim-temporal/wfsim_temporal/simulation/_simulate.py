@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import gc
-import inspect
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-import temporalio.workflow
-
 import wfsim
+from wfsim.errors import DesignError
 from wfsim.harness import Run
 from wfsim.kernel import Bounds
 from wfsim.units import NS_PER_SECOND, Duration, parse_duration
@@ -19,6 +17,7 @@ from wfsim_temporal.core import note_open_workflows
 from wfsim_temporal.errors import ReplayFailed
 from wfsim_temporal.server import Server, Settings, server_here
 from wfsim_temporal.simulation._connect import make_client, simulated_temporal
+from wfsim_temporal.simulation._given import called, check_main, check_numbers, definition_of, listed
 from wfsim_temporal.worker import Worker, check_replay
 
 if TYPE_CHECKING:
@@ -54,7 +53,11 @@ class TemporalRun(Run):
         """Give the types of the events of a workflow's last run, such as "TIMER_FIRED"."""
         from temporalio.api.enums.v1 import EventType
 
-        log = [log for known, log in self.logs if known == workflow_id][-1]
+        found = [log for known, log in self.logs if known == workflow_id]
+        if not found:
+            known = ", ".join(dict.fromkeys(known for known, _ in self.logs)) or "none"
+            raise DesignError(f"there is no workflow {workflow_id!r} in this run; there are {known}")
+        log = found[-1]
         return [EventType.Name(one.event_type).removeprefix("EVENT_TYPE_") for one in log.events()]
 
     def check_replay(self) -> int:
@@ -104,7 +107,7 @@ class Program:
         self.servers[:] = [server]
         definition = definition_of(self.main)
         if definition is None and not (self.workflows or self.activities):
-            return await self.main(*self.args)
+            return await called(self.main, *self.args)
         client = make_client(server, **self.client_options)
         async with AsyncExitStack() as stack:
             for _ in range(self.workers):
@@ -119,7 +122,7 @@ class Program:
 
     async def _drive(self, client: Client) -> Any:
         if definition_of(self.main) is None:
-            return await self.main(client, *self.args)
+            return await called(self.main, client, *self.args)
         return await (await self.begin(client, self.workflow_id or self.name, *self.args)).result()
 
     async def _settle(self, server: Server) -> None:
@@ -133,6 +136,11 @@ class Program:
     async def begin(self, client: Client, workflow_id: str, *args: Any) -> WorkflowHandle[Any, Any]:
         """Start the workflow."""
         definition = definition_of(self.main)
+        if definition.name is None:
+            raise DesignError(
+                f"{definition.cls.__name__} is a dynamic workflow, which has no name of its own: hand it over in "
+                "workflows, and start it from main(client) by any name: client.start_workflow('Refund', ...)"
+            )
         return await client.start_workflow(
             definition.name,
             args=list(args),
@@ -152,11 +160,6 @@ class Program:
             activities=list(self.activities),
             **options,
         )
-
-
-def definition_of(main: Any) -> Any:
-    """Give the SDK's definition of a workflow class; None for anything else."""
-    return temporalio.workflow._Definition.from_class(main) if inspect.isclass(main) else None
 
 
 def simulate(
@@ -188,11 +191,13 @@ def simulate(
 
     An error of ``main`` is in ``TemporalRun.error``; ``result()`` raises it.
     """
+    own = listed("workflows", workflows), listed("activities", activities)
+    check_numbers(workers, settings)
+    check_main(main, args, takes_client=any(own))
     program = Program(
         main,
         args,
-        tuple(workflows),
-        tuple(activities),
+        *own,
         task_queue,
         workers,
         workflow_id,

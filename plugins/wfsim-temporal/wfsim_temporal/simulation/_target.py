@@ -18,7 +18,8 @@ from wfsim_temporal.rpc import CALLS
 from wfsim_temporal.server import Settings, server_here
 from wfsim_temporal.simulation._connect import make_client
 from wfsim_temporal.simulation._file_modules import make_importable
-from wfsim_temporal.simulation._simulate import TASK_QUEUE, Program, definition_of
+from wfsim_temporal.simulation._given import definition_of
+from wfsim_temporal.simulation._simulate import TASK_QUEUE, Program
 
 if TYPE_CHECKING:
     from temporalio.client import Client, WorkflowHandle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wfsim_temporal.wire._failure_words import words_of
 from wfsim_temporal.wire._links import as_nexus, from_nexus, link_to_activity, link_to_event, link_to_request
 from wfsim_temporal.wire._proto import (
     ATTRIBUTES,
@@ -81,4 +82,5 @@ __all__ = [
     "timeout_failure",
     "timestamp",
     "to_ns",
+    "words_of",
 ]
