@@ -35,6 +35,7 @@ def following(execution: Execution, *, delay_ns: int = 0, **changes: Any) -> Exe
             deadline_ns=execution.deadline_ns,
             delay_ns=delay_ns,
             is_eager=False,
+            identity="",
             **changes,
         )
     )

@@ -53,6 +53,7 @@ class Start:
     callbacks: tuple[Any, ...] = ()
     links: tuple[Any, ...] = ()
     heritage: Heritage = field(default_factory=Heritage)
+    identity: str = ""
 
     def attributes(self, run_id: str, first_run_id: str) -> dict[str, Any]:
         """Give the attributes of the event that begins the run."""
@@ -80,7 +81,7 @@ class Start:
             "retry_policy": self.retry_policy,
             "last_completion_result": self.last_result,
             "continued_failure": self.last_failure,
-            "identity": "wfsim",
+            "identity": self.identity,
             "completion_callbacks": self.callbacks or None,
             "links": self.links,
             "user_metadata": self.user_metadata,
@@ -119,6 +120,7 @@ def start_of(request: Any, now_ns: int) -> Start:
         links=tuple(own_links(request)),
         heritage=Heritage(override_of(request.versioning_override)),
         priority=request.priority if request.HasField("priority") else None,
+        identity=request.identity,
     )
     return on_schedule(start, request.cron_schedule, now_ns)
 

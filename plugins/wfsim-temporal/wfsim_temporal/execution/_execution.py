@@ -133,7 +133,7 @@ class Execution:
             "arguments": start.payloads,
             "randomness_seed": self.seed,
             "headers": start.headers,
-            "identity": "wfsim",
+            "identity": start.identity,
             "attempt": start.attempt,
             "first_execution_run_id": self.first_run_id,
             "continued_from_execution_run_id": start.continued_run_id,

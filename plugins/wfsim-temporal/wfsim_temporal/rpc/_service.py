@@ -82,6 +82,7 @@ class SimulatedServiceClient(ServiceClient):
         answer = CALLS.get(rpc)
         if answer is None:
             raise NotSimulated(f"the server's call {rpc} is not simulated")
+        self.server.adopt(getattr(req, "namespace", ""))
         called = self.server.here(self._call(answer, rpc, req, resp_type))
         if getattr(req, "request_eager_execution", False):
             called = self._eagerly(called, req)

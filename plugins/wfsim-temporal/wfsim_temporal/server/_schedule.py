@@ -265,6 +265,7 @@ class Schedule:
         return replace(
             start,
             workflow_id=f"{asked.workflow_id}-{nominal}" if is_stamped else asked.workflow_id,
+            identity=self._identity,
             search_attributes={
                 **start.search_attributes,
                 "TemporalScheduledStartTime": _attribute(b"Datetime", nominal),

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from wfsim_temporal.worker import Worker
 
 NS_PER_MILLISECOND = 1_000_000
+_ANY_NAMESPACE = "default"
 _UUID_MARKS = 0xF << 76 | 0x3 << 62  # where a UUID has its version and its variant
 _UUID_7 = 0x7 << 76 | 0x2 << 62
 
@@ -62,7 +63,7 @@ class Settings:
     sandbox: bool = False
     suggest_continue_as_new_at: int | None = None
     history: HistoryLimits = field(default_factory=HistoryLimits)
-    namespace: str = "default"
+    namespace: str = _ANY_NAMESPACE
 
     def __post_init__(self) -> None:
         for name, least in (("latency_ns", 0), ("task_attempts", 1), ("activity_attempts", 1)):
@@ -84,6 +85,7 @@ class Server:
         self.simulation = simulation
         self.settings = settings
         self.namespace = settings.namespace
+        self._is_named = settings.namespace != _ANY_NAMESPACE
         self.executions: dict[str, Execution] = {}
         self.activities: dict[bytes, AnyActivity] = {}
         self.workers: list[Worker] = []
@@ -110,6 +112,11 @@ class Server:
         self.passage = Passage(self)
         self.limits = settings.limits
         self._latency_s = settings.latency_ns / NS_PER_SECOND
+
+    def adopt(self, namespace: str) -> None:
+        """Take the namespace that a client names first, unless the settings name one; there is one only."""
+        if namespace and not self._is_named:
+            self.namespace, self._is_named = namespace, True
 
     # -- time and chance
 

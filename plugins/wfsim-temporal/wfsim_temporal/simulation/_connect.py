@@ -132,7 +132,17 @@ class SimulatedTestServer(SimulatedEnvironment):
         return True
 
 
-_CLIENT_OPTIONS = ("data_converter", "interceptors", "plugins", "default_workflow_query_reject_condition")
+_CLIENT_OPTIONS = (
+    "namespace",
+    "data_converter",
+    "interceptors",
+    "plugins",
+    "default_workflow_query_reject_condition",
+    "retry_config",
+    "rpc_metadata",
+    "identity",
+    "runtime",
+)
 
 
 def _replace_environments(settings: Settings) -> list[Callable[[], None]]:
@@ -145,14 +155,18 @@ def _replace_environments(settings: Settings) -> list[Callable[[], None]]:
 def _replace_environment(
     name: str, kind: type[SimulatedEnvironment], settings: Settings
 ) -> Callable[[], None]:
-    def make(**options: Any) -> SimulatedEnvironment:
+    async def start(**options: Any) -> WorkflowEnvironment:
         known = {name: one for name, one in options.items() if name in _CLIENT_OPTIONS and one is not None}
+        client = await Client.connect(_ADDRESS, **known)
         server = server_here(settings)
         server.limits = configured(server.limits, options.get("dev_server_extra_args", ()))
         for key in options.get("search_attributes", ()):
             server.search_attribute_types[key.name] = key.indexed_value_type.name.title().replace("_", "")
-        return kind(make_client(server, **known))
+        return kind.from_client(client)  # adds what makes an assertion that fails a failure of its workflow
 
-    return _replace(
-        WorkflowEnvironment, name, staticmethod(_inside(make, getattr(WorkflowEnvironment, name)))
-    )
+    real = getattr(WorkflowEnvironment, name)
+
+    async def chosen(**options: Any) -> Any:
+        return await (real if current() is None else start)(**options)
+
+    return _replace(WorkflowEnvironment, name, staticmethod(chosen))

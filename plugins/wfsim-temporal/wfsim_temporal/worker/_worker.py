@@ -53,6 +53,7 @@ class Worker(temporalio.worker.Worker):
                 "a worker in a simulation wants a client that was connected in the same simulation"
             )
         self.server = service.server
+        self.server.adopt(client.namespace)
         self._settings = config
         self.data_converter = client.data_converter
         self.codec = Codec(client.data_converter, with_headers=_encodes_headers(client))
@@ -77,7 +78,8 @@ class Worker(temporalio.worker.Worker):
         self.runner = self._runner()
         number = sum(one.task_queue == self.task_queue for one in self.server.workers) + 1
         self.server.workers.append(self)
-        self.identity = f"{self.task_queue}-worker-{number}"
+        self._process_name = f"{self.task_queue}-worker-{number}"
+        self.identity: str = config["identity"] or self._process_name
         self.session: Session | None = None
         self._process: Process | None = None
         self._over: asyncio.Future[None] = self.server.future()
@@ -261,7 +263,7 @@ class Worker(temporalio.worker.Worker):
     async def _run_here(self) -> None:
         if self._process is not None:
             raise RuntimeError("Already started")
-        self._process = start_process(self.identity, self._live)
+        self._process = start_process(self._process_name, self._live)
         try:
             await asyncio.shield(self._over)
         finally:
