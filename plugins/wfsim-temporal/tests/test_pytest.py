@@ -231,6 +231,34 @@ def test_runs_of_the_fixture_are_told_and_faults_that_missed_are_warned_of(pytes
     result.stdout.fnmatch_lines(["*UserWarning: the fault fail at step 'rset' found nothing to strike*"])
 
 
+def test_what_a_fixture_starts_begins_before_the_test(pytester):
+    """A task that a fixture leaves behind takes its first step, as in a loop that is left and entered again."""
+    pytester.makepyfile("""
+        import asyncio
+
+        import pytest
+
+
+        @pytest.fixture
+        async def seen():
+            seen = []
+
+            async def note():
+                seen.append("begun")
+
+            asyncio.create_task(note())
+            return seen
+
+
+        async def test_seen(seen):
+            assert seen == ["begun"]
+    """)
+    result = pytester.runpytest_subprocess(
+        "-p", "no:cacheprovider", "-p", "no:asyncio", "--temporal-simulated"
+    )
+    result.assert_outcomes(passed=1)
+
+
 def test_faults_of_the_mark_strike(pytester):
     """The mark takes what ``simulate`` takes, and so a test of a suite runs under faults."""
     pytester.makepyfile("""

@@ -49,7 +49,7 @@ class Attempt:
         self.is_canceled = False
         self.has_begun = False
         self.task: Any = None
-        self._has_returned = False
+        self._has_returned = self._is_cut_short = False
         self._next_beat_ns = 0
         self._beating: Any = None
         self._heartbeat_error: Exception | None = None
@@ -149,6 +149,8 @@ class Attempt:
         if not is_cancellation:
             self.environment.run(log_failure, error)
             return self.activity.fail, failure
+        if self._is_cut_short:  # nobody asked the server to cancel it: another worker may try again
+            return self.activity.fail, _cut_short()
         details = failure.canceled_failure_info
         return self.activity.cancel, details.details if details.HasField("details") else None
 
@@ -172,8 +174,12 @@ class Attempt:
         """Tell the code that its worker stops."""
         if not self.has_begun:  # a fault holds it back
             self.task.cancel()
-            return
-        self.environment.worker_shutdown()
+        else:
+            self.environment.worker_shutdown()
+
+    def cancel_for_shutdown(self) -> None:
+        """Cancel the code: its worker waits no longer."""
+        self._is_cut_short = not self.is_canceled
         self._cancel(_Details and _Details(worker_shutdown=True))
 
     # -- heartbeats
@@ -348,6 +354,13 @@ async def failure_of(
     else:
         converter.failure_converter.to_failure(error, converter.payload_converter, failure)
     return failure, is_cancellation and is_canceled
+
+
+def _cut_short() -> Failure:
+    """Make the failure that Core reports in place of a cancellation by a worker that shuts down."""
+    failure = Failure(message="Worker is shutting down and this activity did not complete in time")
+    failure.application_failure_info.type = "WorkerShutdown"
+    return failure
 
 
 def log_failure(error: BaseException) -> None:

@@ -147,6 +147,9 @@ class TestWorld:
                 raise  # the simulation ends, and tells why
             except BaseException as error:  # noqa: BLE001 - belongs to the test
                 answer = _Answer(error=error)
+            await asyncio.sleep(
+                0
+            )  # tasks that a fixture has left behind begin, as in a loop that comes to its stop
             self._answers.put(answer)
 
     def _adopt(self, context: Context) -> None:

@@ -111,20 +111,30 @@ class Session:
         return self._loop.call_later(ns / NS_PER_SECOND, act, *args, context=self._context)
 
     async def stop(self) -> None:
-        """Shut down: take no more tasks, cancel the attempts under way and wait for them."""
+        """Shut down: take no more tasks, give the attempts under way some time, cancel them and wait for them."""
         self._is_stopped, self._seen_ns = True, self.server.now_ns
         self.server.queue(self.worker.task_queue).leave(self)
         if self._nexus is not None:
             self.server.nexus_queue(self.worker.task_queue).leave(self._nexus)
             await self._nexus.stop()
-        for attempt in list(self.attempts):
-            attempt.on_worker_shutdown()
-        for attempt in list(self.attempts):
-            await attempt.ended
+        await self._stop_attempts()
         self.slots.end()
         for cached in list(self._cache.values()):
             cached.evict()
         self._cache.clear()
+
+    async def _stop_attempts(self) -> None:
+        if not self.attempts:
+            return
+        for attempt in list(self.attempts):
+            attempt.on_worker_shutdown()
+        # Even without a time of grace the code hears of the shutdown before it hears of its cancellation.
+        grace_ns = max(self.worker.grace_ns, self.server.settings.latency_ns)
+        await asyncio.wait([attempt.ended for attempt in self.attempts], timeout=grace_ns / NS_PER_SECOND)
+        for attempt in list(self.attempts):
+            attempt.cancel_for_shutdown()
+        for attempt in list(self.attempts):
+            await attempt.ended
 
     # -- activities
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import pickle
+import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -63,6 +64,7 @@ class Worker(temporalio.worker.Worker):
         self.cached_max: int = config["max_cached_workflows"]
         self.default_throttle_ns = _ns(config["default_heartbeat_throttle_interval"])
         self.longest_throttle_ns = _ns(config["max_heartbeat_throttle_interval"])
+        self.grace_ns = _ns(config["graceful_shutdown_timeout"])
         self.interceptors = _interceptors(client, config)
         self._workflow_worker = self._activity_worker = self._nexus_worker = (
             None  # the SDK's; tests ask for them
@@ -340,6 +342,7 @@ def _configured(client: Client, options: dict[str, Any]) -> dict[str, Any]:
     for plugin in config["plugins"]:
         config = dict(plugin.configure_worker(config))
     _check(config)
+    _warn_of_threads(config)
     return config
 
 
@@ -376,12 +379,43 @@ def _activities(config: Mapping[str, Any]) -> dict[str | None, Any]:
     found: dict[str | None, Any] = {}
     for function in config["activities"]:
         definition = temporalio.activity._Definition.must_from_callable(function)
+        if definition.name in found and definition.name is None:
+            raise TypeError("More than one dynamic activity")
         if definition.name in found:
             raise ValueError(f"More than one activity named {definition.name}")
+        _check_bound(definition.name, function)
         if not definition.is_async:
             _check_executor(definition.name, function, config)
         found[definition.name] = definition
     return found
+
+
+def _check_bound(name: str | None, function: Any) -> None:
+    """Say what the SDK says of a class, and of a method that belongs to no object."""
+    if inspect.isclass(function):
+        raise TypeError(f"Activity named {name} is a class instead of an instance")
+    if inspect.isfunction(function) and next(iter(inspect.signature(function).parameters), "") == "self":
+        warnings.warn(
+            f"Activity named {name} has a first parameter named self but is not bound to an instance, did you mean "
+            "to register it from an instance of the class?",
+            stacklevel=4,
+        )
+
+
+def _warn_of_threads(config: Mapping[str, Any]) -> None:
+    """Warn of executors with fewer threads than the worker has slots, in the SDK's words."""
+    tuner = config["tuner"]
+    for executor, limit, ask in (
+        ("activity_executor", "max_concurrent_activities", "_get_activities_max"),
+        ("nexus_task_executor", "max_concurrent_nexus_tasks", "_get_nexus_tasks_max"),
+    ):
+        asked = getattr(tuner, ask, None)
+        slots = (asked and asked()) or config.get(limit)
+        threads = getattr(config.get(executor), "_max_workers", None)
+        if isinstance(threads, int) and threads < (slots or 0):
+            warnings.warn(
+                f"Worker {limit} is {slots} but {executor}'s max_workers is only {threads}", stacklevel=4
+            )
 
 
 def _check_executor(name: str | None, function: Any, config: Mapping[str, Any]) -> None:
