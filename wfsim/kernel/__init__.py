@@ -30,7 +30,7 @@ from wfsim.kernel._process import Process, crash, start_process
 from wfsim.kernel._simulation import Bounds, Outcome, Simulation
 from wfsim.kernel._streams import Stream
 from wfsim.kernel._tasks import LightTask, park, sleep, wake
-from wfsim.kernel._wait import now, spawn
+from wfsim.kernel._wait import check_interruption, now, raise_in_thread, spawn
 from wfsim.kernel._waiting import Waiting
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "begin",
     "call",
     "cause_of",
+    "check_interruption",
     "constant",
     "crash",
     "current",
@@ -71,6 +72,7 @@ __all__ = [
     "park",
     "perform",
     "perform_in",
+    "raise_in_thread",
     "running_loop",
     "running_task",
     "sleep",

@@ -78,6 +78,14 @@ class Bridge:
         """Code does nothing but look: let others have a turn, and if that does not help, let time pass."""
         self._board.be_busy()
 
+    def interrupt(self, ident: int, error: BaseException | type[BaseException]) -> bool:
+        """`Switchboard.interrupt`."""
+        return self._board.interrupt(ident, error)
+
+    def be_interrupted(self) -> None:
+        """`Switchboard.be_interrupted`."""
+        self._board.be_interrupted()
+
     def parker(self, what: str) -> Parker:
         """A place for the current thread to wait in: `park()` there, `wake()` from anywhere in the run."""
         return Parker(self._board, what)

@@ -97,6 +97,8 @@ def _wait_for(board: Switchboard, lock: Any, timeout: float) -> bool:
     taken = board.stand_in_line(lock, "Lock.acquire", board.deadline(timeout))
     if is_signal and board.locks.get(lock) is board.current:
         del board.locks[lock]
+    if is_signal:  # of any other lock it would never be known whether the thread has it
+        board.be_interrupted()
     return taken
 
 

@@ -65,6 +65,7 @@ class SimThread:
         sentinel: a lock that is held as long as it lives, for those who join it.
         timer: what will wake it at a time, if anything.
         parker: what it waits with, if it waits for somebody.
+        interruption: an error that it raises when its wait is over.
     """
 
     alive = True
@@ -75,6 +76,7 @@ class SimThread:
     sentinel: Any = None
     timer: Timer | None = None
     parker: Parker | None = None
+    interruption: BaseException | type[BaseException] | None = None
 
     def __init__(self, ident: int, job: Job, context: Context, *, daemon: bool) -> None:
         self.ident = ident
@@ -378,6 +380,27 @@ class Switchboard:
         thread.timer = self.environment.call_at(deadline_ns, self.resume, thread)
         self.leave(thread)
         thread.timer = None
+        if thread.interruption is not None:
+            self.be_interrupted()
+
+    def interrupt(self, ident: int, error: BaseException | type[BaseException]) -> bool:
+        """Let a thread raise an error when its wait is over, the current one at once; false if there is no such thread.
+
+        As in CPython (`PyThreadState_SetAsyncExc`) a wait itself is not cut short.
+        """
+        thread = next((one for one in self.threads if one.ident == ident), None)
+        if thread is None:
+            return False
+        thread.interruption = error
+        if thread is self.current:
+            self.be_interrupted()
+        return True
+
+    def be_interrupted(self) -> None:
+        """Raise what the current thread was told to raise, if anything."""
+        error, self.current.interruption = self.current.interruption, None
+        if error is not None:
+            raise error
 
     def act(self) -> None:
         """Note that code looks at a lock or a clock. Code that does nothing else waits for it to change.

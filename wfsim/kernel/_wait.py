@@ -28,6 +28,23 @@ def now() -> float:
     return asyncio.get_running_loop().time() if simulation is None else simulation.now
 
 
+def raise_in_thread(ident: int, error: BaseException | type[BaseException]) -> bool:
+    """Let a simulated thread raise an error when its sleep or its wait for an event, a queue or a future is over.
+
+    That is how CPython delivers such an error (``PyThreadState_SetAsyncExc``): no wait is cut short. In the thread
+    itself it is raised at once. False if no simulation runs here, or if no simulated thread has this identifier.
+    """
+    simulation = current()
+    return simulation is not None and simulation.bridge.interrupt(ident, error)
+
+
+def check_interruption() -> None:
+    """Raise what `raise_in_thread` has left for this thread: for code that in the real world would wait here."""
+    simulation = current()
+    if simulation is not None:
+        simulation.bridge.be_interrupted()
+
+
 def spawn(
     coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None
 ) -> LightTask | asyncio.Task[Any]:
