@@ -6,6 +6,7 @@ from wfsim_temporal.activities._any_activity import AnyActivity, Ending
 from wfsim_temporal.activities._attempt import Attempt, converter_for, encode, failure_of, not_registered
 from wfsim_temporal.activities._body import call_activity
 from wfsim_temporal.activities._environment import Environment, new_environment
+from wfsim_temporal.activities._thread import raising_in_simulation
 
 __all__ = [
     "AnyActivity",
@@ -18,4 +19,5 @@ __all__ = [
     "failure_of",
     "new_environment",
     "not_registered",
+    "raising_in_simulation",
 ]

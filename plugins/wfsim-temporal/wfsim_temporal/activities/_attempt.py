@@ -186,8 +186,6 @@ class Attempt:
 
     def heartbeat(self, *details: Any) -> None:
         """Take a heartbeat of the user's code; Core sends no more than its throttle lets through."""
-        if self.is_canceled and self._is_blocking():
-            raise temporalio.exceptions.CancelledError("Cancelled")
         converter = self.converter.payload_converter
         payloads = Payloads(payloads=converter.to_payloads(details) if details else ())
         left_ns = self._next_beat_ns - self.session.server.now_ns
@@ -197,10 +195,6 @@ class Attempt:
         self._held_back = payloads
         if self._timer is None:
             self._timer = self.session.after(left_ns, self._on_timer)
-
-    def _is_blocking(self) -> bool:
-        definition = self.session.worker.activity(self.activity.name)
-        return not definition.is_async and not definition.no_thread_cancel_exception
 
     def _on_timer(self) -> None:
         self._timer = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from temporalio.worker import (
     ExecuteActivityInput,
 )
 
-from wfsim.kernel import call
+from wfsim_temporal.activities._thread import in_own_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,10 +37,10 @@ async def call_activity(
     arguments = await _decode(worker, converter, definition, asked.arguments)
     function = definition.fn
     if not worker.interceptors:
-        plain = function if definition.is_async else _blocking(function, worker)
+        plain = function if definition.is_async else _blocking(function, worker, definition)
         return await environment.run(plain, *arguments)
     headers = await _headers(worker, asked.headers)
-    inbound: Any = _Inbound(worker)
+    inbound: Any = _Inbound(worker, definition)
     for interceptor in reversed(worker.interceptors):
         inbound = interceptor.intercept_activity(inbound)
 
@@ -85,27 +84,15 @@ def _copies(payloads: Any) -> list[Payload]:
     return [Payload.FromString(one.SerializeToString()) for one in payloads]
 
 
-def _blocking(function: Callable[..., Any], worker: Worker) -> Callable[..., Any]:
-    """Let a function that blocks run as a simulated thread, of which the worker's executor has so many.
-
-    Nothing interrupts it from outside: it learns of its cancellation when it next sends a heartbeat, or asks.
-    """
+def _blocking(function: Callable[..., Any], worker: Worker, definition: Any) -> Callable[..., Any]:
+    """Let a function that blocks run as a simulated thread, of which the worker's executor has so many."""
 
     async def in_thread(*arguments: Any) -> Any:
         threads = None if worker.session is None else worker.session.threads
         if threads is None:
-            return await in_own_thread(*arguments)
+            return await in_own_thread(worker, definition, function, *arguments)
         async with threads:
-            return await in_own_thread(*arguments)
-
-    async def in_own_thread(*arguments: Any) -> Any:
-        running = asyncio.ensure_future(call(function, *arguments))
-        while True:
-            try:
-                return await asyncio.shield(running)
-            except asyncio.CancelledError:
-                if running.done():
-                    raise
+            return await in_own_thread(worker, definition, function, *arguments)
 
     return in_thread
 
@@ -119,8 +106,9 @@ def _is_async(function: Any) -> bool:
 class _Inbound(ActivityInboundInterceptor):
     """The end of the chain of interceptors."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, definition: Any) -> None:
         self._worker = worker
+        self._definition = definition
 
     def init(self, outbound: ActivityOutboundInterceptor) -> None:
         """Let what the code asks of its surroundings pass through the chain."""
@@ -128,7 +116,9 @@ class _Inbound(ActivityInboundInterceptor):
         context.info, context.heartbeat = outbound.info, outbound.heartbeat
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - the SDK's name
-        function = input.fn if _is_async(input.fn) else _blocking(input.fn, self._worker)
+        function = input.fn
+        if not _is_async(function):
+            function = _blocking(function, self._worker, self._definition)
         return await function(*input.args)
 
 

@@ -18,8 +18,10 @@ from temporalio.client import Client
 from temporalio.service import ConnectConfig, ServiceClient
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
+from temporalio.worker._activity import _ThreadExceptionRaiser
 
 from wfsim.kernel import current
+from wfsim_temporal.activities import raising_in_simulation
 from wfsim_temporal.execution import configured
 from wfsim_temporal.rpc import SimulatedServiceClient
 from wfsim_temporal.server import Server, Settings, server_here
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 _RealWorker = temporalio.worker.Worker
 _ADDRESS = "simulated.invalid:7233"
+_RAISES = "_raise_in_thread_if_pending_unlocked"
 
 
 @contextmanager
@@ -46,6 +49,9 @@ def simulated_temporal(settings: Settings | None = None) -> Iterator[None]:
         _replace(_RealWorker, "__new__", staticmethod(_new_worker)),
         _replace(Replayer, "workflow_replay_iterator", replaying_outside(Replayer.workflow_replay_iterator)),
         simulated_manager(),
+        _replace(
+            _ThreadExceptionRaiser, _RAISES, raising_in_simulation(getattr(_ThreadExceptionRaiser, _RAISES))
+        ),
         *_replace_environments(chosen),
     ]
     try:
