@@ -171,6 +171,47 @@ def test_the_mark_wins_over_pytest_asyncio(pytester):
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
 
 
+def test_what_a_workflow_keeps_waits_more_than_once(pytester):
+    """A queue belongs to the loop of its workflow, which has no answer to whether it is closed."""
+    pytester.makepyfile("""
+        import asyncio
+
+        import pytest
+        from temporalio import workflow
+        from temporalio.testing import WorkflowEnvironment
+        from temporalio.worker import Worker
+
+
+        @workflow.defn
+        class Mailbox:
+            def __init__(self) -> None:
+                self.letters = asyncio.Queue()
+
+            @workflow.run
+            async def run(self) -> list[str]:
+                return [await self.letters.get(), await self.letters.get()]
+
+            @workflow.signal
+            def post(self, letter: str) -> None:
+                self.letters.put_nowait(letter)
+
+
+        @pytest.fixture
+        async def client():
+            return (await WorkflowEnvironment.start_local()).client
+
+
+        async def test_two_letters(client):
+            async with Worker(client, task_queue="post", workflows=[Mailbox]):
+                mailbox = await client.start_workflow(Mailbox.run, id="box", task_queue="post")
+                for letter in ["first", "second"]:
+                    await asyncio.sleep(60)  # a task that failed would not have been mended by what comes next
+                    await mailbox.signal(Mailbox.post, letter)
+                assert await mailbox.result() == ["first", "second"]
+    """)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "--temporal-simulated").assert_outcomes(passed=1)
+
+
 def test_without_any_plugin(pytester):
     """Async fixtures need no plugin in a simulated test; one that yields twice is an error, as everywhere."""
     pytester.makepyfile("""

@@ -170,7 +170,7 @@ def _primitives_outlive_loops() -> Iterator[None]:
     real = _LoopBoundMixin._get_loop  # type: ignore[attr-defined]
 
     def get_loop(primitive: Any) -> Any:
-        if primitive._loop is not None and primitive._loop.is_closed():
+        if primitive._loop is not None and _is_closed(primitive._loop):
             primitive._loop = None
             for name in ("_waiters", "_getters", "_putters"):
                 (getattr(primitive, name, None) or deque()).clear()
@@ -181,6 +181,13 @@ def _primitives_outlive_loops() -> Iterator[None]:
         yield
     finally:
         _LoopBoundMixin._get_loop = real  # type: ignore[attr-defined]
+
+
+def _is_closed(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return loop.is_closed()
+    except NotImplementedError:
+        return False  # a workflow's own loop, which does not say
 
 
 def _raise(error: BaseException | None) -> None:
