@@ -14,7 +14,7 @@ from wfsim_temporal import NotSimulated, run_programs
 from wfsim_temporal import simulate as plain_simulate
 
 import wfsim
-from wfsim.errors import DesignError
+from wfsim.errors import DesignError, DurationError, RealIOError
 from wfsim.harness import run_all
 from wfsim.scenario import load_text
 
@@ -293,6 +293,142 @@ def test_a_program_that_does_not_exist_is_told():
         run_programs("nowhere.py")
     with pytest.raises(DesignError, match="at least one"):
         run_programs()
+
+
+QUEUE = """
+import asyncio
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+from counts import Counts
+
+
+async def main():
+    client = await Client.connect("localhost:7233")
+    await Worker(client, task_queue="counts", workflows=[Counts]).run()
+
+
+asyncio.run(main())
+"""
+
+COUNTS = """
+from temporalio import workflow
+
+
+@workflow.defn
+class Counts:
+    @workflow.run
+    async def run(self) -> str:
+        await workflow.sleep(30)
+        return "counted"
+"""
+
+BEGINS = """
+import asyncio
+
+from temporalio.client import Client
+from counts import Counts
+
+
+async def main():
+    client = await Client.connect("localhost:7233")
+    await client.start_workflow(Counts.run, id="c", task_queue="counts")
+
+
+asyncio.run(main())
+"""
+
+
+def test_workers_linger_after_the_last_program(tmp_path, monkeypatch, capsys):
+    """For as long as is said, if the last program only starts something; their end is no error, and prints none."""
+    for name, text in {"queue_worker": QUEUE, "counts": COUNTS, "begins": BEGINS}.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "counts", raising=False)
+    ends = {}
+    for linger in (0, "1m"):
+        run = run_programs("queue_worker.py", "begins.py", linger=linger)
+        run.result()
+        ends[linger] = (run.duration < 1, "WORKFLOW_EXECUTION_COMPLETED" in run.events("c"))
+    assert ends == {0: (True, False), "1m": (False, True)}
+    assert capsys.readouterr().err == ""
+    with pytest.raises(DurationError, match="linger"):
+        run_programs("begins.py", linger="soon")
+
+
+def test_a_program_that_fails_beside_the_last_ends_the_run(tmp_path, monkeypatch):
+    """A worker that cannot start is told at once, by its own error, and not as a deadlock of the starter."""
+    (tmp_path / "fails.py").write_text("import time\ntime.sleep(3)\nopen('no/such/file')\n")
+    (tmp_path / "sleeps.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.chdir(tmp_path)
+    run = run_programs("fails.py", "sleeps.py")
+    assert isinstance(run.error, FileNotFoundError)
+    assert run.error.__notes__ == ["in fails.py, which runs beside the last program"]
+    assert run.duration == 3
+
+
+LOOKS_AROUND = """
+import subprocess
+import sys
+
+subprocess.run([sys.executable, "--version"], check=True, stdout=subprocess.DEVNULL)
+from other_library import VALUE
+"""
+
+
+@pytest.mark.parametrize("written", ["from shop.parts import HERE", "from .parts import HERE"])
+def test_libraries_are_imported_before_the_run(tmp_path, monkeypatch, written):
+    """What a library does in the real world when it is imported is done by then; own modules are read for that."""
+    libraries, own = tmp_path / "libraries", tmp_path / "own"
+    (own / "shop").mkdir(parents=True)
+    libraries.mkdir()
+    (libraries / "looks_around.py").write_text(LOOKS_AROUND)
+    (libraries / "other_library.py").write_text("VALUE = 1\n")
+    (own / "shop" / "__init__.py").write_text("")
+    (own / "shop" / "main.py").write_text(f"{written}\n")
+    parts = (
+        "try:\n    import no_such_library\nexcept ImportError:\n    from looks_around import VALUE as HERE\n"
+    )
+    (own / "shop" / "parts.py").write_text(parts)
+    monkeypatch.chdir(own)
+    monkeypatch.syspath_prepend(str(libraries))
+    for name in ("looks_around", "other_library", "shop", "shop.main", "shop.parts"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    assert run_programs("shop.main").error is None
+
+
+def test_gevent_is_refused(tmp_path, monkeypatch):
+    """Before it has patched anything, in whichever of the programs' own modules it stands."""
+    (tmp_path / "greens.py").write_text("import gevent\n")
+    (tmp_path / "green.py").write_text("from greens import *\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotSimulated, match=r"greens\.py imports gevent"):
+        run_programs("green.py")
+
+
+GROUP = """
+import asyncio
+import socket
+
+
+async def connects():
+    socket.create_connection(("127.0.0.1", 1))
+
+
+async def main():
+    async with asyncio.TaskGroup() as group:
+        group.create_task(connects())
+
+
+asyncio.run(main())
+"""
+
+
+def test_a_refusal_in_a_group_is_told_as_itself(tmp_path, monkeypatch):
+    """Groups of errors say no more than that there are some."""
+    (tmp_path / "group.py").write_text(GROUP)
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(run_programs("group.py").error, RealIOError)
 
 
 def test_a_loop_of_another_kind_is_refused(simulate):

@@ -151,7 +151,10 @@ class Server:
             return await work
         if not isinstance(loop, VirtualLoop):
             work.close()
-            raise NotSimulated(f"an event loop of another kind ({type(loop).__qualname__}) is not simulated")
+            raise NotSimulated(
+                f"an event loop of another kind ({type(loop).__qualname__}) waits in real time and is not simulated. "
+                "Let asyncio.run, asyncio.Runner or asyncio.new_event_loop make the loop: they make a virtual one."
+            )
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     def new_id(self) -> str:
