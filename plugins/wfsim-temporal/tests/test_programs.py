@@ -339,6 +339,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.filterwarnings("error")  # such as of an error that a thread ends with
 def test_workers_linger_after_the_last_program(tmp_path, monkeypatch, capsys):
     """For as long as is said, if the last program only starts something; their end is no error, and prints none."""
     for name, text in {"queue_worker": QUEUE, "counts": COUNTS, "begins": BEGINS}.items():
