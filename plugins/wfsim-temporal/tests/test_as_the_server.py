@@ -1,6 +1,7 @@
 """What clients read back of workflows, as the server keeps it: descriptions, notes for people, attributes, queries."""
 
 import asyncio
+import socket
 import uuid
 from datetime import timedelta
 
@@ -15,7 +16,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.common import Priority, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.converter import PayloadConverter
-from temporalio.runtime import MetricBuffer, Runtime, TelemetryConfig
+from temporalio.runtime import MetricBuffer, PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
@@ -308,6 +309,26 @@ def test_metrics_reach_the_clients_runtime(simulate):
     assert simulate(main).error is None
     found = [one for one in buffer.retrieve_updates() if one.metric.name == "looks"]
     assert [(one.value, one.attributes["activity_type"]) for one in found] == [(1, "look")]
+
+
+def test_a_runtime_opens_no_port_for_its_metrics(simulate):
+    """Not in a simulation: the same program runs there again, or twice at once, as it could not in one world."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        config = PrometheusConfig(bind_address=f"127.0.0.1:{taken.getsockname()[1]}")
+
+        async def main():
+            runtime = Runtime(telemetry=TelemetryConfig(metrics=config))
+            client = await Client.connect("server", runtime=runtime)
+            async with Worker(client, **HERE, **Q):
+                handle = await client.start_workflow(Noted.run, id="n", **Q)
+                await handle.signal(Noted.done)
+                await handle.result()
+
+        simulate(main).result()
+        with pytest.raises(ValueError, match="in use"):
+            Runtime(telemetry=TelemetryConfig(metrics=config))
 
 
 class Telling:

@@ -2,7 +2,8 @@
 
 In force while `simulated_temporal` is entered, and only for code that a simulation runs. What is replaced:
 ``ServiceClient.connect`` (so ``Client.connect`` runs as it is, plugins and all), what ``Worker(...)`` makes, the
-two ways in which ``WorkflowEnvironment`` starts a server, and where ``Replayer`` replays.
+two ways in which ``WorkflowEnvironment`` starts a server, where ``Replayer`` replays, and a ``Runtime`` that
+would send or serve metrics.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import functools
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import temporalio.worker
 from temporalio.client import Client
+from temporalio.runtime import OpenTelemetryConfig, PrometheusConfig, Runtime
 from temporalio.service import ConnectConfig, ServiceClient
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
@@ -48,6 +51,7 @@ def simulated_temporal(settings: Settings | None = None) -> Iterator[None]:
         _replace(ServiceClient, "connect", staticmethod(_inside(connect, ServiceClient.connect))),
         _replace(_RealWorker, "__new__", staticmethod(_new_worker)),
         _replace(Replayer, "workflow_replay_iterator", replaying_outside(Replayer.workflow_replay_iterator)),
+        _replace(Runtime, "__init__", _without_exporter(Runtime.__init__)),
         simulated_manager(),
         _replace(
             _ThreadExceptionRaiser, _RAISES, raising_in_simulation(getattr(_ThreadExceptionRaiser, _RAISES))
@@ -109,6 +113,20 @@ def _replace(owner: type, name: str, value: Any) -> Callable[[], None]:
 
 def _plain_new(cls: type, *_args: Any, **_options: Any) -> Any:
     return object.__new__(cls)
+
+
+def _without_exporter(init: Callable[..., None]) -> Callable[..., None]:
+    """Make a ``Runtime.__init__`` that opens no port: Core would, past all that a simulation can see."""
+
+    @functools.wraps(init)
+    def without_exporter(self: Runtime, **options: Any) -> None:
+        told: Any = options.get("telemetry")
+        exports = isinstance(getattr(told, "metrics", None), OpenTelemetryConfig | PrometheusConfig)
+        if exports and current() is not None:
+            options["telemetry"] = replace(told, metrics=None)
+        init(self, **options)
+
+    return without_exporter
 
 
 # -- WorkflowEnvironment
