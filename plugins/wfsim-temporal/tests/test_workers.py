@@ -256,7 +256,7 @@ class TooLong:
     """Gives how a local activity ended that takes too long."""
 
     @workflow.run
-    async def run(self, limit: str) -> list[object]:
+    async def run(self, limit: str) -> list:
         policy = RetryPolicy(maximum_attempts=1)
         limits = {limit: timedelta(seconds=1)}
         try:
