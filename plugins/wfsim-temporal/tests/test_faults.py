@@ -1,6 +1,7 @@
 """Faults: on activities, on the worker, on the way to the server; and what replay brings to light."""
 
 import asyncio
+import time
 from datetime import timedelta
 
 import pytest
@@ -336,6 +337,60 @@ def test_nondeterminism_is_found_by_replay(simulate):
         "schedule activity work",
         "start timer 1",
     )
+
+
+@workflow.defn
+class LooksAtTheClock:
+    @workflow.run
+    async def run(self) -> None:
+        began = time.time()
+        await workflow.sleep(1)
+        if time.time() - began > 0.5:
+            await workflow.execute_activity(work, start_to_close_timeout=timedelta(seconds=9))
+
+
+@workflow.defn
+class CountsItsQueries:
+    def __init__(self) -> None:
+        self.asked = 0
+        self.is_over = False
+
+    @workflow.query
+    def ask(self) -> int:
+        self.asked += 1
+        return self.asked
+
+    @workflow.signal
+    def end(self) -> None:
+        self.is_over = True
+
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.wait_condition(lambda: self.is_over)
+        await workflow.sleep(10 * self.asked)
+
+
+async def asks(client):
+    handle = await client.start_workflow(CountsItsQueries.run, id="asked", task_queue="wfsim")
+    await handle.query(CountsItsQueries.ask)
+    await handle.signal(CountsItsQueries.end)
+    await handle.result()
+
+
+@pytest.mark.parametrize(
+    ("main", "recorded", "replayed"),
+    [
+        (LooksAtTheClock, "schedule activity work", "complete workflow execution"),
+        (asks, "start timer 1 with start to fire timeout 10s", "start timer 1 with start to fire timeout 0s"),
+    ],
+)
+@pytest.mark.usefixtures("unreplayed")
+def test_what_only_the_first_time_knows_is_found_by_replay(simulate, main, recorded, replayed):
+    """How much time has passed, or what a query has changed: another worker would not know of it."""
+    settings = Settings(replay_every_task=True)
+    run = simulate(main, workflows=[LooksAtTheClock, CountsItsQueries], activities=[work], settings=settings)
+    assert isinstance(run.error, NonDeterministicWorkflow)
+    assert (run.error.task, run.error.recorded, run.error.replayed) == (2, recorded, replayed)
 
 
 @workflow.defn

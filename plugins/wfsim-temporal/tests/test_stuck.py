@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 import wfsim_temporal
 from temporalio import activity, workflow
+from temporalio.common import RetryPolicy
 from wfsim_temporal import WorkflowTaskStuck
 from wfsim_temporal.core import _watchdog
 
@@ -214,9 +215,35 @@ class TakesFromNothing:
         return {}["total"]
 
 
-def test_what_fails_a_task_is_told_with_its_type(simulate):
+def test_what_fails_a_task_is_told_with_its_type_and_its_line(simulate):
     """A KeyError's message alone says little."""
-    assert str(simulate(TakesFromNothing).error).endswith("try it for ever: KeyError: 'total'")
+    told = str(simulate(TakesFromNothing).error)
+    line = TakesFromNothing.run.__code__.co_firstlineno + 2
+    assert told.endswith(f"try it for ever: KeyError: 'total' (at test_stuck.py:{line} in run)")
+
+
+@activity.defn
+async def calls_another() -> None:
+    await asyncio.wait_for(fails_deeper(), 5)
+
+
+async def fails_deeper() -> None:
+    raise ConnectionError
+
+
+@workflow.defn
+class Calls:
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.execute_activity(calls_another, **A_MINUTE, retry_policy=RetryPolicy())
+
+
+def test_what_fails_an_activity_for_ever_is_told_with_its_line(simulate):
+    """The innermost one of the user's own code, whatever lies between; an error without a message is its type."""
+    settings = wfsim_temporal.Settings(activity_attempts=3)
+    told = str(simulate(Calls, activities=[calls_another], settings=settings).error)
+    line = fails_deeper.__code__.co_firstlineno + 1
+    assert told.endswith(f"): ConnectionError (at test_stuck.py:{line} in fails_deeper)")
 
 
 @workflow.defn

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from wfsim.errors import SimulationError
-from wfsim_temporal.core._watchdog import is_library
-from wfsim_temporal.wire import words_of
+from wfsim_temporal.wire import is_library, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

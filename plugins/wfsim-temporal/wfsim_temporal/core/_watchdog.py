@@ -17,7 +17,7 @@ from _thread import LockType
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import wfsim
+from wfsim_temporal.wire import is_library
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -34,8 +34,6 @@ PATIENCE_S: Final = 20.0  # a busy machine may need seconds for a long replay, o
 _LOOK_S: Final = 0.5
 _AGAIN_S: Final = 0.001
 _DEBUGGERS: Final = ("pdb", "bdb", "pydevd", "_pydevd_bundle", "debugpy", "ipdb")
-_STANDARD: Final = str(Path(os.__file__).parent) + os.sep
-_OWN: Final = tuple(str(Path(one).parent) + os.sep for one in (__file__, wfsim.__file__))
 _raise_in: Final = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
 
@@ -120,12 +118,6 @@ def _place_of(frame: FrameType | None) -> str:
             return f"{Path(code.co_filename).name}:{frame.f_lineno} in {code.co_qualname}"
         frame = frame.f_back
     return ""
-
-
-def is_library(filename: str) -> bool:
-    """Whether code is of a library, the standard one included, and not of the user."""
-    installed = os.sep + "site-packages" + os.sep in filename
-    return installed or filename.startswith(("<frozen", _STANDARD, *_OWN))
 
 
 WATCHDOG: Final = Watchdog()

@@ -389,8 +389,7 @@ class WorkflowTask:
         )
 
     def _is_cached(self) -> bool:
-        has_cache = self.sticky is not None and self.sticky.worker.caches
-        return has_cache and not self.execution.server.settings.replay_every_task
+        return self.sticky is not None and self.sticky.worker.caches
 
     def _versioned(self) -> dict[str, Any]:
         """Note which version of the workers has done it; give what its completion says of that."""

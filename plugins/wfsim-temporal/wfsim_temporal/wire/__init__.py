@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wfsim_temporal.wire._failure_words import words_of
 from wfsim_temporal.wire._links import as_nexus, from_nexus, link_to_activity, link_to_event, link_to_request
+from wfsim_temporal.wire._own_code import is_library
 from wfsim_temporal.wire._proto import (
     ATTRIBUTES,
     EVENT,
@@ -67,6 +68,7 @@ __all__ = [
     "duration",
     "from_nexus",
     "indexed_fields",
+    "is_library",
     "job_of",
     "keeps_build_id",
     "link_to_activity",

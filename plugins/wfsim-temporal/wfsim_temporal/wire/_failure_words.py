@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from wfsim_temporal.wire._own_code import place_in
+
 if TYPE_CHECKING:
     from temporalio.api.failure.v1 import Failure
 
@@ -11,14 +13,20 @@ _LINKS: Final = 5
 
 
 def words_of(failure: Failure) -> str:
-    """Tell of an error and its causes; where a message begins with a code of Temporal's own, without the type."""
-    told, links = [_own_words(failure)], 1
-    while failure.HasField("cause") and links < _LINKS:
-        failure, links = failure.cause, links + 1
-        told.append(_own_words(failure))
-    return ", caused by ".join(told)
+    """Tell of an error, its causes and the line of the user's own code that it comes from.
+
+    Where a message begins with a code of Temporal's own, the type is left out.
+    """
+    chain = [failure]
+    while chain[-1].HasField("cause") and len(chain) < _LINKS:
+        chain.append(chain[-1].cause)
+    place = next(filter(None, (place_in(one.stack_trace) for one in reversed(chain))), "")
+    told = ", caused by ".join(map(_own_words, chain))
+    return f"{told} (at {place})" if place else told
 
 
 def _own_words(failure: Failure) -> str:
     kind, message = failure.application_failure_info.type, failure.message
-    return f"{kind}: {message}" if kind and not message.startswith("[TMPRL") else message
+    if not kind or message.startswith("[TMPRL"):
+        return message
+    return f"{kind}: {message}" if message else kind

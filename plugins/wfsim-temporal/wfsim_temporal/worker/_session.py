@@ -287,7 +287,21 @@ class Session:
                 if not task.is_current(token):
                     return False
             jobs = task.machines.take(commands)
+        if self.server.settings.replay_every_task:
+            self._check_by_replay(task)
         return True
+
+    def _check_by_replay(self, task: WorkflowTask) -> None:
+        """Do again all that the workflow has done so far. Raises NonDeterministicWorkflow if it differs.
+
+        The one in the cache goes on. It knows what only the first time can have brought about, such as what a query has
+        changed or how much time has passed, and so the next comparison shows that.
+        """
+        again = CachedWorkflow(self, task.execution)
+        try:
+            again.replay([*task.done, task.activations])
+        finally:
+            again.evict()
 
     def _for_task(self, task: WorkflowTask) -> CachedWorkflow:
         """Give a workflow for its task; local activities that another worker did not end begin again."""
