@@ -129,7 +129,7 @@ class Program:
         """Let what is under way come to its end, if there is anything: workers outlive a workflow's result."""
         simulation = server.simulation
         began_ns = server.main_ended_ns = simulation.now_ns
-        end_ns = min(began_ns + self.settle_ns, self.bound_ns - 1)
+        end_ns = min(began_ns + self.settle_ns, self.bound_ns - _LOOK_NS)  # workers take a moment to stop
         while simulation.now_ns < end_ns and server.is_busy:
             await wfsim.sleep(min(_LOOK_NS, end_ns - simulation.now_ns) / NS_PER_SECOND)
 
