@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
+from temporalio.api.activity.v1 import ActivityOptions
+
+from wfsim_temporal.activities._options import Limits
 from wfsim_temporal.errors import ActivityStuck
 from wfsim_temporal.wire import (
     CANCEL_REQUESTED,
     DEFAULT_POLICY,
+    FOREVER,
     HEARTBEAT,
     IN_PROGRESS,
     SCHEDULE_TO_CLOSE,
@@ -22,9 +26,8 @@ from wfsim_temporal.wire import (
     TIMEOUT,
     TIMEOUT_NAMES,
     Next,
-    duration,
+    completed_policy,
     next_try,
-    ns_of,
     timeout_failure,
     words_of,
 )
@@ -41,38 +44,9 @@ if TYPE_CHECKING:
 _OUT_OF_TIME = (
     "Not enough time to schedule next retry before activity ScheduleToClose timeout, giving up retrying"
 )
-
-
-class Limits:
-    """The four timeouts in nanoseconds, None where there is none, as the server completes them."""
-
-    __slots__ = ("heartbeat_ns", "schedule_to_close_ns", "schedule_to_start_ns", "start_to_close_ns")
-
-    def __init__(self, asked: Any, run_timeout_ns: int | None) -> None:
-        whole, start = ns_of(asked, "schedule_to_close_timeout"), ns_of(asked, "start_to_close_timeout")
-        wait = ns_of(asked, "schedule_to_start_timeout")
-        if whole is not None:
-            wait = min(wait or whole, whole)
-            start = min(start or whole, whole)
-        elif start is not None:
-            whole = run_timeout_ns
-            wait = wait or run_timeout_ns
-        beat = ns_of(asked, "heartbeat_timeout")
-        self.schedule_to_close_ns, self.schedule_to_start_ns, self.start_to_close_ns = whole, wait, start
-        self.heartbeat_ns = min(beat, start) if beat and start else beat
-
-    def attributes(self) -> dict[str, Any]:
-        """Give them as fields of the event that schedules the activity."""
-        told = {}
-        for name, ns in (
-            ("schedule_to_close_timeout", self.schedule_to_close_ns),
-            ("schedule_to_start_timeout", self.schedule_to_start_ns),
-            ("start_to_close_timeout", self.start_to_close_ns),
-            ("heartbeat_timeout", self.heartbeat_ns),
-        ):
-            if ns is not None:
-                told[name] = duration(ns)
-        return told
+_DISPATCH: Final = (
+    0  # the timer of what waits for its next attempt, or its first one, beside those of the timeouts
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +66,40 @@ class Ending:
     was_started: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Who has paused an activity, why, and when (nanoseconds since 1970)."""
+
+    identity: str
+    reason: str
+    request_id: str
+    at_ns: int
+
+
+class Wishes(NamedTuple):
+    """What an attempt is told by its heartbeat: whether it is known at all, and what is wanted of it."""
+
+    is_known: bool = False
+    cancel: bool = False
+    pause: bool = False
+    reset: bool = False
+
+
 class AnyActivity(ABC):
     """One activity; it is a task in a queue while it waits for a worker.
 
     Attributes:
         asked: what is to be done, as a workflow's command.
         attempt: the number of the current attempt, from 1.
+        pause: the operator's, None without one; an attempt that runs learns of it by its next heartbeat.
+        is_reset: whether an operator lets it begin again, of which an attempt that runs learns likewise.
         heartbeat_details: the payloads of the last heartbeat.
         last_failure: why the attempt before failed.
         started_ns: when the last attempt began, 0 if none has.
+        due_ns: when the current attempt went to its queue, or is to go there.
+        beat_ns: when the last heartbeat came, 0 if none has.
+        attempt_ended_ns: when an attempt last told its end, 0 if none has.
+        deadline_ns: when it is too late for another attempt.
     """
 
     is_workflow_task = False
@@ -114,17 +113,22 @@ class AnyActivity(ABC):
         self.asked = asked
         self.name: str = asked.activity_type
         self.attempt = 1
-        self.is_cancel_requested = False
+        self.is_cancel_requested = self.is_reset = self._forgets_heartbeat = False
+        self.pause: Pause | None = None
         self.heartbeat_details: Any = None
         self.last_failure: Failure | None = None
         self.limits = Limits(asked, run_timeout_ns)
         self.policy = asked.retry_policy if asked.HasField("retry_policy") else DEFAULT_POLICY
-        self.scheduled_ns = self.queued_ns = self.started_ns = self.heartbeat_ns = 0
+        self.scheduled_ns = self.started_ns = self.due_ns = 0
+        self.beat_ns = self.attempt_ended_ns = 0
         self.token = b""
         self.identity = ""
         self._state = "new"
-        self._deadline_ns = 0
+        self.deadline_ns = FOREVER
         self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._place: _Place | None = None
+        self._options: ActivityOptions | None = None
+        self._original: ActivityOptions | None = None
 
     # -- who asked for it
 
@@ -144,9 +148,24 @@ class AnyActivity(ABC):
         """Whether nobody wants it any more."""
 
     @property
-    @abstractmethod
     def task_queue(self) -> str:
         """The queue that it waits in."""
+        return self._first_queue if self._options is None else self._options.task_queue.name
+
+    @property
+    @abstractmethod
+    def _first_queue(self) -> str:
+        """The queue that who asked for it named."""
+
+    @property
+    def priority(self) -> Any:
+        """What is to be preferred; None or an empty message if nothing says so."""
+        return self._first_priority if self._options is None else self._options.priority
+
+    @property
+    @abstractmethod
+    def _first_priority(self) -> Any:
+        """The priority that who asked for it gave."""
 
     @property
     @abstractmethod
@@ -162,10 +181,20 @@ class AnyActivity(ABC):
     def _settle(self, ending: Ending) -> None:
         """Tell who asked for it how it has ended."""
 
+    @property
+    def told_limits(self) -> Limits:
+        """The timeouts that workers are told of."""
+        return self.limits
+
     # -- how it stands
 
     @property
     def is_wanted(self) -> bool:
+        """Whether this entry of a queue is to be taken; see ``_withdraw``."""
+        return self._place is None and self.is_queued
+
+    @property
+    def is_queued(self) -> bool:
         """Whether an attempt waits for a worker."""
         return self._state == "queued" and not self.is_gone
 
@@ -188,17 +217,37 @@ class AnyActivity(ABC):
 
     def schedule(self) -> None:
         """Put the first attempt into the queue."""
-        self.scheduled_ns = self.server.now_ns
-        self._deadline_ns = self.server.deadline_ns(self.limits.schedule_to_close_ns)
+        self.scheduled_ns = self.due_ns = self.server.now_ns
+        self.deadline_ns = self.server.deadline_ns(self.limits.schedule_to_close_ns)
         self._arm(SCHEDULE_TO_CLOSE, self.limits.schedule_to_close_ns)
         self._queue()
 
     def _queue(self) -> None:
         if self._state != "over":
             self._state = "queued"
-            self.queued_ns = self.server.now_ns
-            self._arm(SCHEDULE_TO_START, self.limits.schedule_to_start_ns)
-            self.server.queue(self.task_queue).offer(self)
+            self._arm_from(SCHEDULE_TO_START, self.due_ns, self.limits.schedule_to_start_ns)
+            self.server.queue(self.task_queue).offer(self._place or self)
+
+    def _withdraw(self) -> None:
+        """Take back what waits for its time or for a worker: only the latest entry of a queue is wanted from now on."""
+        self._disarm(_DISPATCH, SCHEDULE_TO_START)
+        if self._state == "queued":
+            self._place = _Place(self)
+
+    def _hold(self) -> None:
+        """Begin no attempt until an operator says so."""
+        self._withdraw()
+        self._state = "held"
+
+    def _dispatch_at(self, due_ns: int) -> None:
+        """Let the next attempt begin at some instant, whatever it waits for now."""
+        self._withdraw()
+        self.due_ns = due_ns
+        if due_ns <= self.server.now_ns:
+            self._queue()
+            return
+        self._state = "backoff"
+        self._timers[_DISPATCH] = self.server.after(due_ns - self.server.now_ns, self._queue)
 
     def hand_to(self, session: Session) -> None:
         """Start an attempt on a worker."""
@@ -209,11 +258,16 @@ class AnyActivity(ABC):
         self._disarm(SCHEDULE_TO_START)
         self._state = "started"
         self.identity = identity
-        self.started_ns = self.heartbeat_ns = self.server.now_ns
-        self.token = self._new_token()
-        self.server.activities[self.token] = self
+        self.started_ns = self.server.now_ns
+        self._renew_token()
         self._arm(START_TO_CLOSE, self.limits.start_to_close_ns)
         self._arm(HEARTBEAT, self.limits.heartbeat_ns)
+
+    def _renew_token(self) -> None:
+        """Know the attempt by its number as it is; who has the token of another number is not known any more."""
+        self.server.activities.pop(self.token, None)
+        self.token = self._new_token()
+        self.server.activities[self.token] = self
 
     @abstractmethod
     def _new_token(self) -> bytes:
@@ -225,6 +279,19 @@ class AnyActivity(ABC):
         if ns is not None:
             self._timers[kind] = self.server.after(ns, self._time_out, kind)
 
+    def _arm_from(self, kind: int, since_ns: int, limit_ns: int | None) -> None:
+        self._arm(kind, None if limit_ns is None else since_ns + limit_ns - self.server.now_ns)
+
+    def _arm_again(self) -> None:
+        """Arm the timers for the state as it is, by the limits as they are."""
+        self._disarm(SCHEDULE_TO_CLOSE, SCHEDULE_TO_START, START_TO_CLOSE, HEARTBEAT)
+        self._arm_from(SCHEDULE_TO_CLOSE, self.scheduled_ns, self.limits.schedule_to_close_ns)
+        if self.is_started:
+            self._arm_from(START_TO_CLOSE, self.started_ns, self.limits.start_to_close_ns)
+            self._arm_from(HEARTBEAT, max(self.started_ns, self.beat_ns), self.limits.heartbeat_ns)
+        elif self.is_queued:
+            self._arm_from(SCHEDULE_TO_START, self.due_ns, self.limits.schedule_to_start_ns)
+
     def _disarm(self, *kinds: int) -> None:
         for kind in kinds or tuple(self._timers):
             timer = self._timers.pop(kind, None)
@@ -233,13 +300,13 @@ class AnyActivity(ABC):
 
     # -- what a worker says
 
-    def heartbeat(self, token: bytes, details: Any) -> tuple[bool, bool]:
-        """Take a heartbeat; tell whether the attempt is still known, and whether it is to be cancelled."""
+    def heartbeat(self, token: bytes, details: Any) -> Wishes:
+        """Take a heartbeat; tell what is wanted of the attempt."""
         if not self._is_of(token):
-            return False, False
+            return Wishes()
         self.heartbeat_details = details
-        self.heartbeat_ns = self.server.now_ns
-        return True, self.is_cancel_requested
+        self.beat_ns = self.server.now_ns
+        return Wishes(True, self.is_cancel_requested, self.pause is not None, self.is_reset)
 
     def complete(self, token: bytes, payload: Any) -> bool:
         """Take the result of an attempt; False if the attempt is over already. So too the next two."""
@@ -264,6 +331,7 @@ class AnyActivity(ABC):
         """Take an attempt's failure: another attempt follows, or the activity has failed."""
         if not self._is_of(token):
             return False
+        self.attempt_ended_ns = self.server.now_ns
         state, delay_ns = self._next(failure)
         if state == IN_PROGRESS:
             self._retry(delay_ns, failure)
@@ -277,19 +345,33 @@ class AnyActivity(ABC):
     def _next(self, failure: Failure) -> Next:
         if self.is_cancel_requested:
             return Next(CANCEL_REQUESTED)
-        return next_try(self.policy, self.attempt, failure, self.server.now_ns, self._deadline_ns)
+        return next_try(self.policy, self.attempt, failure, self.server.now_ns, self.deadline_ns)
 
     def _retry(self, delay_ns: int, failure: Failure) -> None:
-        self._disarm(START_TO_CLOSE, HEARTBEAT, SCHEDULE_TO_START)
-        self.server.activities.pop(self.token, None)
         self.journal.fact("retry", self.name, self.attempt, delay_ns=delay_ns)
-        self.last_failure = failure
-        self.attempt += 1
-        self._state = "backoff"
+        self._count_on(failure)
+        self._forget_reset()
+        self._state, self.due_ns = "backoff", self.server.now_ns + delay_ns
         if self.attempt > self.server.settings.activity_attempts:
             self.give_up(ActivityStuck(self.name, self.attempt - 1, words_of(failure)))
             return
-        self._timers[START_TO_CLOSE] = self.server.after(delay_ns, self._queue)
+        self._timers[_DISPATCH] = self.server.after(delay_ns, self._queue)
+
+    def _count_on(self, failure: Failure) -> None:
+        """End an attempt that another one follows."""
+        self._disarm(START_TO_CLOSE, HEARTBEAT, SCHEDULE_TO_START)
+        self.server.activities.pop(self.token, None)
+        self.last_failure = failure
+        self.attempt += 1
+
+    def _forget_reset(self) -> None:
+        """What an operator wanted of an attempt that ran is done when the next one comes."""
+        if self._forgets_heartbeat:
+            self._forget_heartbeat()
+        self.is_reset = self._forgets_heartbeat = False
+
+    def _forget_heartbeat(self) -> None:
+        self.heartbeat_details, self.beat_ns = None, 0
 
     @abstractmethod
     def give_up(self, error: Exception) -> None:
@@ -302,6 +384,8 @@ class AnyActivity(ABC):
             return
         if kind == HEARTBEAT and self._beat_meanwhile():
             return
+        if kind == SCHEDULE_TO_CLOSE and self._waits_too_long():
+            kind = SCHEDULE_TO_START
         self.journal.fact("timeout", self.name, self.attempt, type=TIMEOUT_NAMES[kind])
         failure = timeout_failure(kind, f"activity {TIMEOUT_NAMES[kind]} timeout", self.source)
         is_final = kind in {SCHEDULE_TO_START, SCHEDULE_TO_CLOSE} and not self.is_cancel_requested
@@ -315,9 +399,14 @@ class AnyActivity(ABC):
         self._explain(failure)
         self._end("timed_out", state=state, failure=failure, of_attempt=of_attempt)
 
+    def _waits_too_long(self) -> bool:
+        """Whether its time in the queue is over too: of two timeouts at one instant the server sees this one first."""
+        wait_ns = self.limits.schedule_to_start_ns
+        return self.is_queued and wait_ns is not None and self.due_ns + wait_ns <= self.server.now_ns
+
     def _beat_meanwhile(self) -> bool:
         server, limit_ns = self.server, self.limits.heartbeat_ns or 0
-        left_ns = self.heartbeat_ns + limit_ns - server.now_ns
+        left_ns = max(self.started_ns, self.beat_ns) + limit_ns - server.now_ns
         if left_ns > 0:
             self._arm(HEARTBEAT, left_ns)
         return left_ns > 0
@@ -328,12 +417,37 @@ class AnyActivity(ABC):
         if self.last_failure is not None:
             failure.cause.CopyFrom(self.last_failure)
 
+    # -- options
+
+    def options(self) -> ActivityOptions:
+        """Give its options as they are now."""
+        if self._options is None:
+            return ActivityOptions(
+                task_queue={"name": self.task_queue},  # type: ignore[arg-type]
+                retry_policy=completed_policy(self.policy),
+                priority=self.priority,
+                **self.limits.options(),
+            )
+        return self._options
+
+    def _change(self, options: ActivityOptions) -> None:
+        """Take other options; what waits in a queue or for its next attempt is to be dispatched again then."""
+        if self._original is None:
+            self._original = self.options()
+        self.journal.fact("options", self.name, self.attempt)
+        self._options = options
+        self.policy, self.limits = options.retry_policy, Limits(options, None)
+
+    def original_options(self) -> ActivityOptions:
+        """Give the options that it was asked for with."""
+        return self._original or self.options()
+
     # -- the end
 
     def request_cancel(self, details: Any) -> None:
         """Take a wish; an attempt that runs learns of it by its next heartbeat, and nothing else begins."""
         self.is_cancel_requested = True
-        if self._state in {"new", "queued", "backoff"}:
+        if self._state in {"new", "queued", "backoff", "held"}:
             self._end("canceled", details=details)
 
     def abandon(self) -> None:
@@ -346,3 +460,24 @@ class AnyActivity(ABC):
         ending = Ending(kind, was_started=self.is_started, **told)
         self.abandon()
         self._settle(ending)
+
+
+class _Place:
+    """A place in a task queue of an activity that had one before: the older entry is not wanted any more."""
+
+    __slots__ = ("_activity", "execution", "is_workflow_task", "name")
+
+    def __init__(self, activity: AnyActivity) -> None:
+        self._activity = activity
+        self.execution = getattr(activity, "execution", None)
+        self.is_workflow_task = False
+        self.name = activity.name
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it is to be taken."""
+        return self._activity.is_queued and self._activity._place is self
+
+    def hand_to(self, session: Session) -> None:
+        """Start an attempt on a worker."""
+        self._activity.hand_to(session)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _Details: Final = getattr(temporalio.activity, "ActivityCancellationDetails", None)
 _HEARTBEAT_SHARE: Final = 0.8
+_DONE: Final = {"pause": "paused", "reset": "reset"}
 
 
 class Attempt:
@@ -41,7 +42,7 @@ class Attempt:
         self.number = activity.attempt
         self.token = activity.token
         # What the info is made of; the server may count on while this attempt lives on, forgotten.
-        self._dates_ns = (activity.scheduled_ns, activity.queued_ns, activity.started_ns)
+        self._dates_ns = (activity.scheduled_ns, activity.due_ns, activity.started_ns)
         self.converter = converter_for(session.worker, self._info)
         self.environment: Any = new_environment(session.worker, self.converter, self._info)
         self.environment.on_heartbeat = self.heartbeat
@@ -50,6 +51,7 @@ class Attempt:
         self.has_begun = False
         self.task: Any = None
         self._has_returned = self._is_cut_short = False
+        self._details: Any = None
         self._next_beat_ns = 0
         self._beating: Any = None
         self._heartbeat_error: Exception | None = None
@@ -60,7 +62,7 @@ class Attempt:
     def _info(self) -> dict[str, Any]:
         """Give what ``activity.info()`` says."""
         activity, namespace = self.activity, self.session.server.namespace
-        asked, limits = activity.asked, activity.limits
+        asked, limits = activity.asked, activity.told_limits
         scheduled, queued, started = map(date, self._dates_ns)
         return {
             "activity_id": asked.activity_id,
@@ -137,8 +139,8 @@ class Attempt:
     async def _failed(self, error: BaseException) -> _Report:
         if isinstance(error, temporalio.activity._CompleteAsyncError):
             return None, None
-        if self._heartbeat_error is not None and _is_cancellation(error):
-            error = self._heartbeat_error
+        if _is_cancellation(error):
+            error = self._heartbeat_error or _of_operator(self._details) or error
         try:
             failure, is_cancellation = await failure_of(
                 self.session.worker, self.converter, error, is_canceled=self.is_canceled
@@ -246,7 +248,7 @@ class Attempt:
             await self._send_under_faults(Payloads(payloads=held))
 
     def _throttle_ns(self) -> int:
-        limit_ns, worker = self.activity.limits.heartbeat_ns, self.session.worker
+        limit_ns, worker = self.activity.told_limits.heartbeat_ns, self.session.worker
         if limit_ns is None:
             return worker.default_throttle_ns
         return min(int(limit_ns * _HEARTBEAT_SHARE), worker.longest_throttle_ns)
@@ -260,10 +262,15 @@ class Attempt:
         self.session.server.soon(self._reach_server, payloads)
 
     def _reach_server(self, payloads: Payloads) -> None:
-        is_known, is_cancel_requested = self.activity.heartbeat(self.token, payloads)
-        if is_cancel_requested or not is_known:
+        wishes = self.activity.heartbeat(self.token, payloads)
+        if wishes.cancel or wishes.pause or wishes.reset or not wishes.is_known:
             latency_ns = self.session.server.settings.latency_ns
-            told = _Details and _Details(cancel_requested=is_known, not_found=not is_known)
+            told = _Details and _Details(
+                cancel_requested=wishes.cancel,
+                not_found=not wishes.is_known,
+                paused=wishes.pause,
+                reset=wishes.reset,
+            )
             self.session.after(latency_ns, self._cancel, told)
         elif self._timer is None and not self.ended.done() and self.session.is_alive:
             # Core goes on asking whether the attempt is to be cancelled.
@@ -272,7 +279,8 @@ class Attempt:
     def _cancel(self, details: Any) -> None:
         if self._has_returned or self.ended.done() or not self.session.worker.process_is_alive:
             return
-        self.is_canceled = True
+        if not self.is_canceled:
+            self.is_canceled, self._details = True, details
         if details is None:
             self.environment.cancel()
         else:
@@ -355,6 +363,15 @@ def _cut_short() -> Failure:
     failure = Failure(message="Worker is shutting down and this activity did not complete in time")
     failure.application_failure_info.type = "WorkerShutdown"
     return failure
+
+
+def _of_operator(details: Any) -> BaseException | None:
+    """Give the SDK's own error for an attempt that did not catch a pause or a reset; None if there was none."""
+    for name in ("pause", "reset"):
+        if getattr(details, _DONE[name], False):
+            told = f"Unhandled activity cancel error produced by activity {name}"
+            return temporalio.exceptions.ApplicationError(told, type=f"Activity{name.title()}")
+    return None
 
 
 def log_failure(error: BaseException) -> None:

@@ -8,6 +8,7 @@ from wfsim_temporal.commands._commands import TERMINAL, Commands, Timer, events_
 from wfsim_temporal.commands._continuation import after_failure
 from wfsim_temporal.commands._id_policy import TERMINATE_EXISTING, TERMINATE_IF_RUNNING, USE_EXISTING, refuses
 from wfsim_temporal.commands._nexus_operation import ABANDON, MOST_OPEN, TRY_CANCEL, NexusOperation
+from wfsim_temporal.commands._pending import pending_info, told_options
 from wfsim_temporal.commands._search_attributes import merged, typed
 from wfsim_temporal.commands._start import Start, own_links, start_of
 
@@ -29,7 +30,9 @@ __all__ = [
     "events_of",
     "merged",
     "own_links",
+    "pending_info",
     "refuses",
     "start_of",
+    "told_options",
     "typed",
 ]

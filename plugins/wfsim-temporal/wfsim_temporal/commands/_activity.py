@@ -11,9 +11,15 @@ from wfsim_temporal.activities import AnyActivity, Ending
 from wfsim_temporal.wire import (
     CANCEL_REQUESTED,
     HEARTBEAT,
+    IN_PROGRESS,
+    MAXIMUM_ATTEMPTS_REACHED,
     SCHEDULE_TO_CLOSE,
+    SCHEDULE_TO_START,
     START_TO_CLOSE,
+    TIMEOUT,
     Job,
+    Next,
+    backoff_ns,
     job_of,
     keeps_build_id,
     merged_priority,
@@ -24,6 +30,9 @@ from wfsim_temporal.wire import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from temporalio.api.activity.v1 import ActivityOptions
+
+    from wfsim_temporal.activities import Limits, Pause
     from wfsim_temporal.execution import Execution, Journal
     from wfsim_temporal.worker import Session
 
@@ -49,6 +58,7 @@ class Activity(AnyActivity):
         self.event_id = 0
         self.is_resolved = False
         self._stamp: dict[str, Any] | None = None
+        self._first_limits = self.limits
 
     # -- who asked for it
 
@@ -68,9 +78,19 @@ class Activity(AnyActivity):
         return self.execution.is_closed
 
     @property
-    def task_queue(self) -> str:
-        """The queue that it waits in: the workflow's own, unless it names another."""
+    def _first_queue(self) -> str:
+        """The workflow's own, unless it names another."""
         return self.asked.task_queue or self.execution.start.task_queue
+
+    @property
+    def _first_priority(self) -> Any:
+        """The workflow's own, unless the command has another."""
+        return merged_priority(self.execution.start.priority, self.asked.priority)
+
+    @property
+    def told_limits(self) -> Limits:
+        """The timeouts that workers are told of: those of the command, whatever an operator has changed since."""
+        return self._first_limits
 
     @property
     def owner(self) -> dict[str, Any]:
@@ -112,14 +132,96 @@ class Activity(AnyActivity):
             **self.limits.attributes(),
         }
 
-    @property
-    def priority(self) -> Any:
-        """What is to be preferred: the workflow's own priority, unless the command has another."""
-        return merged_priority(self.execution.start.priority, self.asked.priority)
-
     def give_up(self, error: Exception) -> None:
         """See above."""
         self.execution.give_up(error)
+
+    # -- what an operator does
+
+    def set_pause(self, pause: Pause) -> None:
+        """Begin no attempt, and let no timeout strike, until it is unpaused."""
+        self.journal.fact("pause", self.name, self.attempt)
+        self.pause = pause
+        if not self.is_started:
+            self._hold()
+        self._arm_again()
+        self.execution.note_pauses()
+
+    def unpause(self, *, from_first: bool, without_heartbeat: bool, jitter_ns: int) -> None:
+        """Go on: an attempt that does not run begins at once, or after a time drawn from the jitter."""
+        if self.pause is None:
+            return
+        self._end_pause()
+        if from_first:
+            self._count_from_first()
+        if without_heartbeat:
+            self._forget_heartbeat()
+        if self.is_started:
+            self._arm_again()
+        else:
+            self._begin_again(self.server.now_ns + jitter_ns)
+
+    def reset(self, *, without_heartbeat: bool, keeps_pause: bool, restores: bool, jitter_ns: int) -> None:
+        """Begin again with the first attempt; one that runs goes on, and learns of it by its next heartbeat."""
+        self.journal.fact("reset_activity", self.name, self.attempt)
+        self._count_from_first()
+        self.is_reset, self._forgets_heartbeat = True, self._forgets_heartbeat or without_heartbeat
+        if restores:
+            self._change(self.original_options())
+        if self.pause is not None and not keeps_pause:
+            self._end_pause()
+        if self.is_started or self.pause is not None:
+            self._arm_again()
+        else:
+            self._begin_again(self.server.now_ns + jitter_ns)
+
+    def change(self, options: ActivityOptions) -> None:
+        """Take other options, now: timeouts and the wait for the next attempt count by them."""
+        options.retry_policy.non_retryable_error_types[:] = self.policy.non_retryable_error_types
+        self._change(options)
+        if self.is_started:
+            self._arm_again()
+            return
+        if self.attempt > 1:  # by one step more than without a change, as on a real server
+            self.due_ns = self.attempt_ended_ns + backoff_ns(self.policy, self.attempt)
+        if self.pause is None:
+            self._begin_again(self.due_ns)
+        else:
+            self._forget_reset()
+            self.last_failure = None
+
+    def _end_pause(self) -> None:
+        self.journal.fact("unpause", self.name, self.attempt)
+        self.pause = None
+        self.execution.note_pauses()
+
+    def _count_from_first(self) -> None:
+        self.attempt = 1
+        if self.is_started:
+            self._renew_token()
+
+    def _begin_again(self, due_ns: int) -> None:
+        self._forget_reset()
+        self.last_failure = None
+        self._dispatch_at(due_ns)
+        self._arm_again()
+
+    def _arm_again(self) -> None:
+        self._disarm(SCHEDULE_TO_CLOSE, SCHEDULE_TO_START, START_TO_CLOSE, HEARTBEAT)
+        if self.pause is None:
+            super()._arm_again()
+
+    def _next(self, failure: Failure) -> Next:
+        found = super()._next(failure)
+        outlasts = self.pause is not None and found.state in {MAXIMUM_ATTEMPTS_REACHED, TIMEOUT}
+        return Next(IN_PROGRESS) if outlasts else found
+
+    def _retry(self, delay_ns: int, failure: Failure) -> None:
+        if self.pause is None:
+            super()._retry(delay_ns, failure)
+        else:
+            self._count_on(failure)
+            self._hold()
 
     # -- cancellation
 

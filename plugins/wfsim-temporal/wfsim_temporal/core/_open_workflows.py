@@ -37,7 +37,10 @@ def _told(execution: Execution) -> Iterator[str]:
         yield f"{name} waits for a worker of task queue {start.task_queue!r} that runs workflows"
         return
     for activity in execution.activities.values():
-        if activity.is_wanted and not server.queue(activity.task_queue).has_worker(is_workflow_task=False):
+        if activity.pause is not None:
+            by = activity.pause.identity or "an operator"
+            yield f"{name} waits for activity {activity.name}, which {by} has paused"
+        elif activity.is_queued and not server.queue(activity.task_queue).has_worker(is_workflow_task=False):
             yield (
                 f"{name} waits for a worker of task queue {activity.task_queue!r} that runs activities "
                 f"(activity {activity.name})"

@@ -16,7 +16,7 @@ from wfsim_temporal.execution._limits import LimitCheck
 from wfsim_temporal.execution._seed import seed_of
 from wfsim_temporal.execution._updates import Updates
 from wfsim_temporal.nexus import Completion, outcome_of_run
-from wfsim_temporal.versions import Versioning
+from wfsim_temporal.versions import Versioning, kept_payload
 from wfsim_temporal.wire import FOREVER, START_TO_CLOSE, TIMEOUT, Job, job_of, link_to_event, timeout_failure
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _SIGNALS_NAME_THEIR_EVENT: Final = (
     "originating_event_id" in workflow_activation.SignalWorkflow.DESCRIPTOR.fields_by_name
 )
+PAUSE_INFO: Final = "TemporalPauseInfo"
+"""The search attribute that tells which types of activities an operator has paused."""
 
 
 class Execution:
@@ -41,6 +43,7 @@ class Execution:
         closed: a future that is done when the run has ended; its error is one that a server would try for ever.
         result: the payload of a completed run.
         failure: the failure of a failed one.
+        paused_types: types of activities that an operator has paused.
         next_run: the run that follows this one (continue-as-new, retry).
     """
 
@@ -70,6 +73,7 @@ class Execution:
         self.memo = dict(start.memo)
         self.search_attributes = dict(start.search_attributes)
         self.patches: list[str] = []
+        self.paused_types: list[str] = []
         self.cancel_requested = self.is_deleted = False
         self.status = "running"
         self.is_closed = False
@@ -93,6 +97,18 @@ class Execution:
     def indexed(self) -> SearchAttributes:
         """Give the search attributes as a message."""
         return SearchAttributes(indexed_fields=self.search_attributes)
+
+    def kept_attributes(self) -> dict[str, Any]:
+        """Give the search attributes that the server itself keeps of it."""
+        told = self.versioning.search_attributes()
+        if self.paused_types:
+            told[PAUSE_INFO] = kept_payload([f"property:activityType={one}" for one in self.paused_types])
+        return told
+
+    def note_pauses(self) -> None:
+        """Note which types of activities are paused: an operator has paused one, or let one go on."""
+        paused = (one.name for one in self.activities.values() if one.pause is not None and not one.is_over)
+        self.paused_types = list(dict.fromkeys(paused))
 
     def first_event_link(self) -> Any:
         """Give a link to the event that began the run."""

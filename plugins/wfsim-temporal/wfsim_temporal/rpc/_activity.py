@@ -8,11 +8,12 @@ from temporalio.api.common.v1 import WorkflowExecution
 
 from wfsim_temporal.rpc._standalone import check_runs
 from wfsim_temporal.rpc._workflow import execution_of
+from wfsim_temporal.server import StandaloneActivity
 from wfsim_temporal.wire import not_found
 
 if TYPE_CHECKING:
     from wfsim_temporal.activities import AnyActivity
-    from wfsim_temporal.server import Server, StandaloneActivity
+    from wfsim_temporal.server import Server
 
 
 def _activity(server: Server, request: Any) -> AnyActivity:
@@ -20,26 +21,27 @@ def _activity(server: Server, request: Any) -> AnyActivity:
     token = getattr(request, "task_token", b"")
     found = server.activities.get(token) if token else _by_id(server, request)
     if found is None or not found.is_started:
-        raise _not_found(server, request)
+        raise _not_found(server, request, found)
     return found
 
 
-def _not_found(server: Server, request: Any) -> Exception:
+def _not_found(server: Server, request: Any, found: AnyActivity | None) -> Exception:
     """Say what the server says of an activity that is none any more, or never was."""
     token = getattr(request, "task_token", b"")
     if b"//" in token or not (token or request.workflow_id):  # it has no workflow
         return not_found(f"activity not found for ID: {getattr(request, 'activity_id', '')}")
+    told = "invalid activityID or activity already timed out or invoking workflow is completed"
     if token:
         execution = server.executions.get(token.decode(errors="replace").partition("/")[0])
-        told = "invalid activityID or activity already timed out or invoking workflow is completed"
     else:
         execution = execution_of(
             server, WorkflowExecution(workflow_id=request.workflow_id, run_id=request.run_id)
         )
-        told = (
-            f"cannot find pending activity with ActivityID {request.activity_id}, check workflow execution history "
-            "for more details"
-        )
+        if found is None or found.is_over:
+            told = (
+                f"cannot find pending activity with ActivityID {request.activity_id}, check workflow execution "
+                "history for more details"
+            )
     is_over = execution is not None and execution.is_closed
     return not_found("workflow execution already completed" if is_over else told)
 
@@ -55,21 +57,17 @@ def _by_id(server: Server, request: Any) -> AnyActivity | None:
 async def _completed(server: Server, request: Any, answer: type[Any]) -> Any:
     payloads = request.result.payloads
     payload = payloads[0] if payloads else None
-    standalone = _standalone(server, request)
-    if standalone is not None and not standalone.is_started:
-        check_runs(standalone)
-        standalone.complete_early(payload, request.identity)
-        return answer()
-    activity = _activity(server, request)
-    activity.complete(activity.token, payload)
+    named = None if getattr(request, "task_token", b"") else _by_id(server, request)
+    if named is None or named.is_started:
+        activity = _activity(server, request)
+        activity.complete(activity.token, payload)
+    else:
+        if isinstance(named, StandaloneActivity):
+            check_runs(named)
+        elif named.is_over or named.is_gone:
+            raise _not_found(server, request, named)
+        named.complete_early(payload, request.identity)
     return answer()
-
-
-def _standalone(server: Server, request: Any) -> StandaloneActivity | None:
-    """Give the activity that a request names by its id alone."""
-    if getattr(request, "task_token", b"") or request.workflow_id:
-        return None
-    return server.standalone.find(request.activity_id, request.run_id)
 
 
 async def _failed(server: Server, request: Any, answer: type[Any]) -> Any:
@@ -86,8 +84,8 @@ async def _canceled(server: Server, request: Any, answer: type[Any]) -> Any:
 
 async def _heartbeat(server: Server, request: Any, answer: type[Any]) -> Any:
     activity = _activity(server, request)
-    _, is_cancel_requested = activity.heartbeat(activity.token, request.details)
-    return answer(cancel_requested=is_cancel_requested)
+    wishes = activity.heartbeat(activity.token, request.details)
+    return answer(cancel_requested=wishes.cancel, activity_paused=wishes.pause, activity_reset=wishes.reset)
 
 
 CALLS: Final[dict[str, Any]] = {

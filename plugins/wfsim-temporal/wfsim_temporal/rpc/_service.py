@@ -15,10 +15,12 @@ from wfsim_temporal.rpc import (
     _activity,
     _deployment,
     _nexus,
+    _operator,
     _reset,
     _schedule,
     _standalone,
     _standalone_nexus,
+    _standalone_operator,
     _update,
     _visibility,
     _workflow,
@@ -42,6 +44,8 @@ CALLS: Final[dict[str, Any]] = {
     **_nexus.CALLS,
     **_deployment.CALLS,
     **_reset.CALLS,
+    **_operator.CALLS,
+    **_standalone_operator.CALLS,
 }
 """All calls that are simulated, by their names."""
 

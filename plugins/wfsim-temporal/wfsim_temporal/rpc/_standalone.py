@@ -21,7 +21,8 @@ _REJECT_DUPLICATE: Final = 3
 _USE_EXISTING: Final = 2
 
 
-def _named(server: Server, request: Any) -> StandaloneActivity:
+def standalone_of(server: Server, request: Any) -> StandaloneActivity:
+    """Give the activity without a workflow that a request names. Raises RPCError NOT_FOUND."""
     found = server.standalone.find(request.activity_id, request.run_id)
     if found is None:
         raise not_found(f"activity not found for ID: {request.activity_id}")
@@ -31,11 +32,7 @@ def _named(server: Server, request: Any) -> StandaloneActivity:
 def check_runs(activity: StandaloneActivity) -> None:
     """Raise RPCError FAILED_PRECONDITION if an activity has ended."""
     if activity.is_gone:
-        raise _refused(f"invalid transition from {_state(activity)}")
-
-
-def _state(activity: StandaloneActivity) -> str:
-    return activity.status.title().replace("_", "")
+        raise _refused(f"invalid transition from {activity.state()}")
 
 
 def _refused(message: str) -> Exception:
@@ -72,13 +69,13 @@ def refuses(before: StandaloneActivity | StandaloneNexusOperation, reuse: int) -
 
 
 async def _poll(server: Server, request: Any, answer: type[Any]) -> Any:
-    activity = _named(server, request)
+    activity = standalone_of(server, request)
     await asyncio.shield(activity.closed)
     return answer(run_id=activity.run_id, outcome=activity.outcome)
 
 
 async def _describe(server: Server, request: Any, answer: type[Any]) -> Any:
-    activity = _named(server, request)
+    activity = standalone_of(server, request)
     # Older releases of the SDK cannot say what they want, and get it.
     info = activity.described(
         has_details=getattr(request, "include_heartbeat_details", True),
@@ -93,12 +90,12 @@ async def _describe(server: Server, request: Any, answer: type[Any]) -> Any:
 
 
 async def _request_cancel(server: Server, request: Any, answer: type[Any]) -> Any:
-    activity = _named(server, request)
-    before = activity.stopped_by.get("cancel")
+    activity = standalone_of(server, request)
+    before = activity.asked_by.get("cancel")
     if before and before == request.request_id:
         return answer()
     if activity.is_gone:
-        raise _refused(f"activity is in terminal state {_state(activity)}")
+        raise _refused(f"activity is in terminal state {activity.state()}")
     if before is not None:
         raise _refused(f"cancellation already requested with request ID {before}")
     activity.cancel_for(request.request_id, request.reason)
@@ -106,8 +103,8 @@ async def _request_cancel(server: Server, request: Any, answer: type[Any]) -> An
 
 
 async def _terminate(server: Server, request: Any, answer: type[Any]) -> Any:
-    activity = _named(server, request)
-    before = activity.stopped_by.get("terminate")
+    activity = standalone_of(server, request)
+    before = activity.asked_by.get("terminate")
     if before and before == request.request_id:
         return answer()
     if before is not None:

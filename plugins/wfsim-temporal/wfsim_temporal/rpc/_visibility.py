@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from temporalio.api.batch.v1 import BatchOperationUnpauseActivities
 from temporalio.api.enums.v1 import BatchOperationType
 from temporalio.service import RPCError, RPCStatusCode
 
 from wfsim_temporal.errors import NotSimulated
 from wfsim_temporal.rpc._deployment import update_options
+from wfsim_temporal.rpc._operator import change_activities, reset_activities, unpause_activities
 from wfsim_temporal.rpc._reset import reset_in_batch
 from wfsim_temporal.rpc._workflow import describe_info
 from wfsim_temporal.visibility import count_executions, find_executions
@@ -85,11 +87,11 @@ class Batch:
         self._asked = getattr(request, request.WhichOneof("operation"))
 
     def act(self, what: Callable[[Server, Execution, Any], object], server: Server, one: Execution) -> None:
-        """Do it to one execution; what the server refuses is counted."""
+        """Do it to one execution; what the server refuses is counted, but not that there is nothing to do."""
         try:
             what(server, one, self.request)
-        except RPCError:
-            self.failed += 1
+        except RPCError as error:
+            self.failed += error.status != RPCStatusCode.NOT_FOUND
 
     def told(self, answer: type[Any]) -> Any:
         """Describe it."""
@@ -113,8 +115,9 @@ async def _start_batch(server: Server, request: Any, answer: type[Any]) -> Any:
     act = _OPERATIONS.get(name)
     if act is None:
         raise NotSimulated(
-            f"the batch operation {name} is not simulated; act on workflows, not on activities"
+            f"the batch operation {name} is not simulated; act on workflows or on activities of workflows"
         )
+    _check(getattr(request, name))
     if request.job_id in server.batches:
         raise rpc_error(RPCStatusCode.ALREADY_EXISTS, f"Batch job {request.job_id} already exists")
     if request.executions:
@@ -122,6 +125,7 @@ async def _start_batch(server: Server, request: Any, answer: type[Any]) -> Any:
         found, missing = [one for one in named if one is not None], named.count(None)
     else:
         found, missing = find_executions(server, request.visibility_query), 0
+        found = [one for one in found if name not in _OF_ACTIVITIES or _can_act(one, getattr(request, name))]
     if name in _OF_OPEN:
         found = [one for one in found if not one.is_closed]
     batch = server.batches[request.job_id] = Batch(request, _TYPES[name], len(found) + missing, server.now_ns)
@@ -156,6 +160,46 @@ def _reset(server: Server, one: Execution, request: Any) -> None:
     reset_in_batch(server, one, request.reset_operation, request.reason)
 
 
+def _unpause_activities(_server: Server, one: Execution, request: Any) -> None:
+    unpause_activities(_running(one), request.unpause_activities_operation)
+
+
+def _reset_activities(_server: Server, one: Execution, request: Any) -> None:
+    reset_activities(_running(one), request.reset_activities_operation)
+
+
+def _change_activities(_server: Server, one: Execution, request: Any) -> None:
+    change_activities(_running(one), request.update_activity_options_operation)
+
+
+def _running(one: Execution) -> Execution:
+    if one.is_closed:
+        raise not_found("workflow execution already completed")
+    return one
+
+
+def _check(operation: Any) -> None:
+    """Refuse an operation on activities that names none. Raises RPCError INVALID_ARGUMENT."""
+    told = _UNNAMED.get(type(operation).__name__)
+    if told is not None and operation.WhichOneof("activity") is None:
+        raise rpc_error(RPCStatusCode.INVALID_ARGUMENT, told)
+
+
+def _can_act(one: Execution, operation: Any) -> bool:
+    """Whether a batch that goes by a filter tries a run: it has to be open, and paused if it is to be unpaused."""
+    if one.is_closed or type(operation) is not BatchOperationUnpauseActivities:
+        return not one.is_closed
+    paused = one.paused_types
+    return bool(paused) if operation.WhichOneof("activity") == "match_all" else operation.type in paused
+
+
+_UNNAMED: Final = {
+    "BatchOperationUnpauseActivities": "activity filter must be set",
+    "BatchOperationResetActivities": "must provide ActivityType or MatchAll",
+    "BatchOperationUpdateActivityOptions": (
+        "Either activity type must be set, or restore original should be set to true"
+    ),
+}
 _OPERATIONS: Final[dict[str, Callable[[Server, Execution, Any], None]]] = {
     "termination_operation": _terminate,
     "cancellation_operation": _cancel,
@@ -163,10 +207,21 @@ _OPERATIONS: Final[dict[str, Callable[[Server, Execution, Any], None]]] = {
     "deletion_operation": _delete,
     "reset_operation": _reset,
     "update_workflow_options_operation": _update_options,
+    "unpause_activities_operation": _unpause_activities,
+    "reset_activities_operation": _reset_activities,
+    "update_activity_options_operation": _change_activities,
+}
+_OF_ACTIVITIES: Final = {
+    "unpause_activities_operation": 7,
+    "update_activity_options_operation": 8,
+    "reset_activities_operation": 9,
 }
 _OF_OPEN: Final = ("termination_operation", "cancellation_operation", "signal_operation")
 _HAS_OTHERS: Final = "BATCH_OPERATION_TYPE_TERMINATE_WORKFLOW" in BatchOperationType.keys()  # noqa: SIM118 - no dict
-_TYPES: Final = {name: number for number, name in enumerate(_OPERATIONS, 13 if _HAS_OTHERS else 1)}
+_TYPES: Final = {
+    **{name: number for number, name in enumerate(_OPERATIONS, 13 if _HAS_OTHERS else 1)},
+    **_OF_ACTIVITIES,
+}
 """Numbers in BatchOperationType; servers that have batches of activities too have others for those of workflows."""
 
 

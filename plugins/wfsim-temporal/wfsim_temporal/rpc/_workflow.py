@@ -17,6 +17,7 @@ from wfsim_temporal.commands import (
     TERMINATE_IF_RUNNING,
     USE_EXISTING,
     own_links,
+    pending_info,
     refuses,
     start_of,
 )
@@ -224,13 +225,7 @@ async def _describe(server: Server, request: Any, answer: type[Any]) -> Any:
     told = answer(workflow_execution_info=describe_info(execution), execution_config=_config(execution.start))
     for activity in execution.activities.values():
         if not activity.is_over:
-            told.pending_activities.add(
-                activity_id=activity.asked.activity_id,
-                activity_type={"name": activity.name},
-                attempt=activity.attempt,
-                state=2 if activity.is_started else 1,
-                last_failure=activity.last_failure,
-            )
+            told.pending_activities.add(**pending_info(activity))
     for operation in execution.nexus_operations.values():
         if operation.event_id and not operation.is_over:
             told.pending_nexus_operations.add(**operation.pending_info())
@@ -260,9 +255,7 @@ def describe_info(execution: Execution) -> Any:
         task_queue=start.task_queue,
         history_length=len(execution.log),
         history_size_bytes=execution.log.size,
-        search_attributes={
-            "indexed_fields": {**execution.search_attributes, **execution.versioning.search_attributes()}
-        },
+        search_attributes={"indexed_fields": {**execution.search_attributes, **execution.kept_attributes()}},
         versioning_info=execution.versioning.info(),
         memo={"fields": execution.memo},
         parent_execution=parent and _named(parent.owner),

@@ -106,6 +106,7 @@ class Server:
             int(simulation.start.timestamp()) * NS_PER_SECOND + simulation.start.microsecond * 1000
         )
         self._ids = simulation.stream("temporal/ids")
+        self._jitter = simulation.stream("temporal/jitter")
         # Timers of the server belong to nobody's process, so that no crash takes them away.
         self._context = copy_context()
         self._loop = simulation.loop
@@ -162,6 +163,10 @@ class Server:
         milliseconds = self.now_ns // NS_PER_MILLISECOND
         number = milliseconds << 80 | self._ids.randbits(80)
         return str(uuid.UUID(int=number & ~_UUID_MARKS | _UUID_7))
+
+    def jittered_ns(self, most_ns: int) -> int:
+        """Draw a time below ``most_ns`` nanoseconds, 0 for none."""
+        return int(self._jitter.random() * most_ns) if most_ns > 0 else 0
 
     # -- task queues
 

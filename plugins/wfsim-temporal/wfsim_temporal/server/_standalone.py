@@ -8,30 +8,37 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from temporalio.api.activity.v1 import ActivityExecutionInfo, ActivityExecutionOutcome
+from temporalio.api.activity.v1 import ActivityExecutionInfo, ActivityExecutionOutcome, ActivityOptions
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.enums.v1 import ActivityExecutionStatus
 from temporalio.api.failure.v1 import Failure
 from temporalio.bridge.proto.workflow_commands import ScheduleActivity
 
-from wfsim_temporal.activities import AnyActivity, Ending
+from wfsim_temporal.activities import TIMEOUTS, AnyActivity, Ending, Wishes
 from wfsim_temporal.execution import Journal
 from wfsim_temporal.nexus import Completion
 from wfsim_temporal.wire import (
+    FOREVER,
     HEARTBEAT,
-    SCHEDULE_TO_CLOSE,
-    SCHEDULE_TO_START,
+    IN_PROGRESS,
     START_TO_CLOSE,
+    TIMEOUT,
+    Next,
+    backoff_ns,
     completed_policy,
     duration,
+    has_own_delay,
     link_to_activity,
     ns_of,
+    priority_of,
     timestamp,
+    to_ns,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from wfsim_temporal.activities import Pause
     from wfsim_temporal.server._server import Server
 
 STATUS: Final[dict[str, int]] = {
@@ -40,17 +47,17 @@ STATUS: Final[dict[str, int]] = {
 }
 """The numbers of an activity's status, by their names in lower case."""
 
-# PendingActivityState
-_SCHEDULED: Final = 1
-_STARTED: Final = 2
-_CANCEL_REQUESTED: Final = 3
-_DELAY: Final = 0  # the timer of the start's delay, beside those of the timeouts
-_TIMEOUTS: Final = (
-    "schedule_to_close_timeout",
-    "schedule_to_start_timeout",
-    "start_to_close_timeout",
-    "heartbeat_timeout",
-)
+_RUN_STATES: Final = {
+    "Scheduled": 1,
+    "Started": 2,
+    "ResetRequested": 2,
+    "CancelRequested": 3,
+    "Paused": 4,
+    "PauseRequested": 5,
+}
+"""Numbers in PendingActivityState, by the server's names of an activity's state while it is open."""
+_OPEN: Final = ("running", "paused")
+_OPTIONS: Final = ActivityOptions.DESCRIPTOR.fields_by_name
 _INFO_FIELDS: Final = ActivityExecutionInfo.DESCRIPTOR.fields_by_name
 _OUTCOME_FIELDS: Final = ActivityExecutionOutcome.DESCRIPTOR.fields_by_name
 
@@ -61,10 +68,10 @@ class StandaloneActivity(AnyActivity):
     Attributes:
         run_id: what tells it from other runs of the id.
         request: what the client asked for.
-        status: "running", "completed", "failed", "canceled", "terminated" or "timed_out".
+        status: "running", "paused", "completed", "failed", "canceled", "terminated" or "timed_out".
         closed: a future that is done when it has ended.
         outcome: what came of it; None while it runs.
-        stopped_by: the ids of the requests that cancelled and terminated it, by these words.
+        asked_by: the ids of the latest requests to "cancel", "terminate", "pause", "unpause", "reset" and "change" it.
     """
 
     out_of_time_at = (START_TO_CLOSE, HEARTBEAT)
@@ -77,14 +84,13 @@ class StandaloneActivity(AnyActivity):
         self.status = "running"
         self.outcome: Any = None
         self.closed = server.future()
-        self.stopped_by: dict[str, str] = {}
+        self.asked_by: dict[str, str] = {}
         self.callbacks = list(getattr(request, "completion_callbacks", ()))
         self.delay_ns = _delay_ns(request)
-        self.closed_ns = self.attempt_ended_ns = self.retry_ns = self.next_ns = 0
-        self.beats = 0
+        self.closed_ns = self.retry_ns = self.beats = 0
         self.began_ns = server.now_ns
         self._reason = ""
-        self._beat_ns = 0
+        self._has_own_delay = self._restores_options = self._tells_empty_details = False
         data = {"activity_id": request.activity_id, "run_id": self.run_id}
         self._journal = Journal(
             server.simulation, "standalone_activity", self.name, request.activity_id, data
@@ -105,7 +111,7 @@ class StandaloneActivity(AnyActivity):
     @property
     def is_gone(self) -> bool:
         """Whether it has ended."""
-        return self.status != "running"
+        return self.status not in _OPEN
 
     @property
     def search_attributes(self) -> Any:
@@ -113,15 +119,21 @@ class StandaloneActivity(AnyActivity):
         return self.request.search_attributes
 
     @property
-    def task_queue(self) -> str:
+    def _first_queue(self) -> str:
         """The queue that the client named."""
         return str(self.asked.task_queue)
+
+    @property
+    def _first_priority(self) -> Any:
+        """What the client gave."""
+        return self.request.priority
 
     @property
     def owner(self) -> dict[str, Any]:
         """There is no workflow; it has a run of its own."""
         none = dict.fromkeys(("workflow_id", "workflow_namespace", "workflow_run_id", "workflow_type"))
-        return {**none, "activity_run_id": self.run_id}
+        own = {"activity_run_id": self.run_id, "priority": priority_of(self.priority)}
+        return {**none, **own}
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -135,28 +147,28 @@ class StandaloneActivity(AnyActivity):
 
     def begin(self) -> None:
         """Put it into its queue, when the delay that the client wants is over."""
-        if self.delay_ns:
-            self.next_ns = self.began_ns + self.delay_ns
-            self._timers[_DELAY] = self.server.after(self.delay_ns, self.schedule)
-        else:
-            self.schedule()
+        self._reckon()
+        self._arm_again()
+        self._dispatch_at(self.scheduled_ns)
 
-    def schedule(self) -> None:
-        """Put the first attempt into the queue."""
-        self.next_ns = 0
-        super().schedule()
+    def _reckon(self) -> None:
+        """Reckon when its first attempt may begin, and until when it may try."""
+        self.scheduled_ns = self.began_ns + self.delay_ns
+        whole_ns = self.limits.schedule_to_close_ns
+        self.deadline_ns = FOREVER if whole_ns is None else self.scheduled_ns + whole_ns
 
-    def heartbeat(self, token: bytes, details: Any) -> tuple[bool, bool]:
-        """Take a heartbeat; tell whether the attempt is still known, and whether it is to be cancelled."""
+    def heartbeat(self, token: bytes, details: Any) -> Wishes:
+        """Take a heartbeat; tell what is wanted of the attempt: the latest wish alone."""
         told = super().heartbeat(token, details)
-        if told[0]:
-            self.beats += 1
-            self._beat_ns = self.server.now_ns
-        return told
+        self.beats += told.is_known
+        is_paused = told.pause and not told.cancel and not told.reset
+        return told._replace(reset=told.reset and not told.cancel, pause=is_paused)
 
     def cancel_for(self, request_id: str, reason: str) -> None:
-        """Take a client's wish; what has not begun ends at once."""
-        self.stopped_by["cancel"], self._reason = request_id, reason
+        """Take a client's wish; what has not begun ends at once. What an operator wished is forgotten."""
+        self.asked_by["cancel"], self._reason = request_id, reason
+        self.pause = None
+        self.is_reset = self._forgets_heartbeat = self._restores_options = False
         self.journal.fact("cancel", self.name)
         data = json.dumps(reason).encode()
         payload = Payload(metadata={"encoding": b"json/plain"}, data=data)
@@ -164,37 +176,112 @@ class StandaloneActivity(AnyActivity):
 
     def terminate(self, request_id: str, reason: str) -> None:
         """End it at once; its code is not asked."""
-        self.stopped_by["terminate"] = request_id
+        self.asked_by["terminate"] = request_id
         failure = Failure(message=reason or "Terminated")
         failure.terminated_failure_info.SetInParent()
         self._end("terminated", failure=failure)
 
     def _queue(self) -> None:
-        self.retry_ns = self.next_ns = 0
+        self.retry_ns = 0
         super()._queue()
 
-    def _retry(self, delay_ns: int, failure: Failure) -> None:
-        self.attempt_ended_ns = self.server.now_ns
-        self.retry_ns, self.next_ns = delay_ns, self.server.now_ns + delay_ns
-        super()._retry(delay_ns, failure)
+    def _next(self, failure: Failure) -> Next:
+        if not self.is_reset:
+            return super()._next(failure)
+        return Next(TIMEOUT if self.server.now_ns > self.deadline_ns else IN_PROGRESS)
 
-    def _time_out(self, kind: int) -> None:
-        # While the first attempt waits both timeouts may be over, and the server sees this one first.
-        if kind == SCHEDULE_TO_CLOSE and self.is_wanted and SCHEDULE_TO_START in self._timers:
-            limits = self.limits
-            kind = SCHEDULE_TO_START if limits.schedule_to_start_ns == limits.schedule_to_close_ns else kind
-        super()._time_out(kind)
+    def _retry(self, delay_ns: int, failure: Failure) -> None:
+        self.attempt_ended_ns, is_reset = self.server.now_ns, self.is_reset
+        self.retry_ns, self._has_own_delay = delay_ns, has_own_delay(failure)
+        super()._retry(delay_ns, failure)
+        if is_reset:
+            self.attempt = 1
+            if self._restores_options:
+                self._restore_options()
+            self._dispatch_at(max(self.server.now_ns, self.scheduled_ns))
+        if self.pause is not None:
+            self._hold()
+
+    # -- what an operator does
+
+    def set_pause(self, pause: Pause) -> None:
+        """Begin no attempt until it is unpaused; one that runs goes on, and learns of it by its next heartbeat."""
+        self.journal.fact("pause", self.name, self.attempt)
+        self.pause = pause
+        if not self.is_started:
+            self._hold()
+
+    def unpause(self, jitter_ns: int) -> None:
+        """Go on, after a time drawn from the jitter, but not before the next attempt is due."""
+        self._end_pause()
+        if not self.is_started:
+            due_ns = self.due_ns if self.retry_ns else 0
+            self._dispatch_at(max(self.server.now_ns + jitter_ns, self.scheduled_ns, due_ns))
+
+    def reset(self, *, without_heartbeat: bool, keeps_pause: bool, restores: bool, jitter_ns: int) -> None:
+        """Begin again with the first attempt; one that runs goes on, and learns of it by its next heartbeat."""
+        self.journal.fact("reset_activity", self.name, self.attempt)
+        if self.pause is not None and not keeps_pause:
+            self._end_pause()
+        if self.is_started:
+            self.is_reset, self._forgets_heartbeat, self._restores_options = True, without_heartbeat, restores
+            return
+        if restores:
+            self._restore_options()
+        if without_heartbeat:
+            self._forget_heartbeat()
+        self.attempt, self.retry_ns = 1, 0
+        if self.pause is None:
+            self._dispatch_at(max(self.server.now_ns + jitter_ns, self.scheduled_ns))
+
+    def change(self, options: ActivityOptions, *, is_policy: bool) -> None:
+        """Take other options, now: timeouts and the wait for the next attempt count by them."""
+        self._take(options)
+        if self.retry_ns and is_policy and not self._has_own_delay:
+            self.retry_ns = backoff_ns(self.policy, self.attempt - 1)
+            self.due_ns = self.attempt_ended_ns + self.retry_ns
+        if self.is_queued or self.is_in_backoff:
+            due_ns = self.due_ns if self.retry_ns else 0
+            self._dispatch_at(max(self.server.now_ns, self.scheduled_ns, due_ns))
+
+    def options(self) -> ActivityOptions:
+        """Give its options as they are now."""
+        options = super().options()
+        if "start_delay" in _OPTIONS and self.delay_ns:
+            options.start_delay.CopyFrom(duration(self.delay_ns))
+        return options
+
+    def _take(self, options: ActivityOptions) -> None:
+        self._change(options)
+        if "start_delay" in _OPTIONS and not self.started_ns:
+            self.delay_ns = to_ns(options.start_delay)
+        self._reckon()
+        self._arm_again()
+
+    def _restore_options(self) -> None:
+        self._restores_options = False
+        self._take(self.original_options())
+
+    def _end_pause(self) -> None:
+        self.journal.fact("unpause", self.name, self.attempt)
+        self.pause, self.status = None, "running"
+
+    def _hold(self) -> None:
+        super()._hold()
+        self.status = "paused"
 
     # -- the end
 
     def fail(self, token: bytes, failure: Failure) -> bool:
         """Take an attempt's failure: another attempt follows, or the activity has failed."""
-        self.beats += self.is_started and self._beat_ns >= self.started_ns  # it comes with the last heartbeat
+        if self.is_started and self.beat_ns >= self.started_ns:
+            self.beats += 1  # it comes with the last heartbeat
+            self._tells_empty_details = True
         return super().fail(token, failure)
 
     def _settle(self, ending: Ending) -> None:
         self.status, self.closed_ns = ending.kind, self.server.now_ns
-        self.retry_ns = self.next_ns = 0
+        self.retry_ns = 0
         if ending.of_attempt is not None:
             self.last_failure = ending.of_attempt
         if ending.of_attempt is not None or ending.kind == "completed":
@@ -244,44 +331,52 @@ class StandaloneActivity(AnyActivity):
 
     def described(self, *, has_details: bool, has_failure: bool) -> Any:
         """Describe it; what is long only on request."""
-        whole_ns = self.limits.schedule_to_close_ns
-        expires_ns = 0 if whole_ns is None else self.began_ns + self.delay_ns + whole_ns
+        waits = self.is_in_backoff and not self.is_gone
         told = {
             **self.listed(),
-            **dict.fromkeys(_TIMEOUTS, duration(0)),
-            **self.limits.attributes(),
+            **self.limits.options(),
             "run_state": self._run_state(),
             "attempt": self.attempt,
             "retry_policy": completed_policy(self.policy),
             "heartbeat_details": (self.heartbeat_details if has_details and self._has_details else None),
             "last_failure": self.last_failure if has_failure else None,
-            "last_heartbeat_time": timestamp(self._beat_ns),
+            "last_heartbeat_time": timestamp(self.beat_ns),
             "last_started_time": timestamp(self.started_ns),
             "last_attempt_complete_time": timestamp(self.attempt_ended_ns),
-            "next_attempt_schedule_time": timestamp(self.next_ns),
-            "expiration_time": timestamp(expires_ns),
-            "current_retry_interval": duration(self.retry_ns) if self.retry_ns else None,
+            "next_attempt_schedule_time": timestamp(self.due_ns) if waits else None,
+            "expiration_time": None if self.deadline_ns == FOREVER else timestamp(self.deadline_ns),
+            "current_retry_interval": duration(self.retry_ns) if waits and self.retry_ns else None,
             "start_delay": duration(self.delay_ns) if self.delay_ns else None,
             "last_worker_identity": self.identity,
             "canceled_reason": self._reason,
             "total_heartbeat_count": self.beats,
             "header": self.request.header,
             "user_metadata": self.request.user_metadata,
-            "priority": self.request.priority,
+            "priority": self.priority,
         }
         known = {name: one for name, one in told.items() if one is not None and name in _INFO_FIELDS}
         return ActivityExecutionInfo(**known)
 
     @property
     def _has_details(self) -> bool:
-        return self.heartbeat_details is not None and bool(self.heartbeat_details.payloads)
+        details = self.heartbeat_details
+        return details is not None and (bool(details.payloads) or self._tells_empty_details)
+
+    def state(self) -> str:
+        """Give its state by the name that the server's messages have for it."""
+        if self.is_gone or self.status == "paused":
+            return self.status.title().replace("_", "")
+        if not self.is_started:
+            return "Scheduled"
+        if self.is_cancel_requested:
+            return "CancelRequested"
+        if self.is_reset:
+            return "ResetRequested"
+        return "Started" if self.pause is None else "PauseRequested"
 
     def _run_state(self) -> int:
-        if self.is_gone:
-            return 0
-        if not self.is_started:
-            return _SCHEDULED
-        return _CANCEL_REQUESTED if self.is_cancel_requested else _STARTED
+        known_as = "PauseRequested" if self.is_started and self.pause is not None else self.state()
+        return _RUN_STATES.get(known_as, 0)
 
 
 def _delay_ns(request: Any) -> int:
@@ -291,7 +386,7 @@ def _delay_ns(request: Any) -> int:
 
 def _asked(request: Any) -> ScheduleActivity:
     """Give a client's request as a workflow's command would say it."""
-    timeouts = {name: getattr(request, name) for name in _TIMEOUTS if request.HasField(name)}
+    timeouts = {name: getattr(request, name) for name in TIMEOUTS if request.HasField(name)}
     return ScheduleActivity(
         activity_id=request.activity_id,
         activity_type=request.activity_type.name,

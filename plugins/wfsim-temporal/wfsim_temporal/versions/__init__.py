@@ -11,7 +11,14 @@ from wfsim_temporal.versions._deployments import (
     DeploymentVersion,
     VersionState,
 )
-from wfsim_temporal.versions._versioning import KEPT, Heritage, Versioning, check_override, override_of
+from wfsim_temporal.versions._versioning import (
+    KEPT,
+    Heritage,
+    Versioning,
+    check_override,
+    kept_payload,
+    override_of,
+)
 
 __all__ = [
     "ACTIVITY",
@@ -25,5 +32,6 @@ __all__ = [
     "VersionState",
     "Versioning",
     "check_override",
+    "kept_payload",
     "override_of",
 ]

@@ -280,7 +280,7 @@ class Versioning:
             told["TemporalUsedWorkerDeploymentVersions"] = [one.named() for one in self._used]
         if builds:
             told["BuildIds"] = builds
-        return {name: _payload(value) for name, value in told.items()}
+        return {name: kept_payload(value) for name, value in told.items()}
 
     def info(self) -> Any:
         """Describe it; None for a run without a version."""
@@ -309,7 +309,8 @@ def _described(override: Any) -> Any:
     return told
 
 
-def _payload(value: str | list[str]) -> Payload:
+def kept_payload(value: str | list[str]) -> Payload:
+    """Give the value of a search attribute that the server itself keeps."""
     kind = b"Keyword" if isinstance(value, str) else b"KeywordList"
     data = json.dumps(value, separators=(",", ":")).encode()
     return Payload(metadata={"encoding": b"json/plain", "type": kind}, data=data)

@@ -43,6 +43,7 @@ SYSTEM: Final = {
     **dict.fromkeys(
         ("TemporalChangeVersion", "BuildIds", "TemporalUsedWorkerDeploymentVersions"), "KeywordList"
     ),
+    "TemporalPauseInfo": "KeywordList",
     **dict.fromkeys(("TemporalScheduledById", "ScheduleId", "TemporalNamespaceDivision"), "Keyword"),
     **dict.fromkeys(("TemporalWorkerDeployment", "TemporalWorkerDeploymentVersion"), "Keyword"),
     "TemporalWorkflowVersioningBehavior": "Keyword",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from temporalio.api.common.v1 import Payload
 from temporalio.service import RPCStatusCode
 
+from wfsim_temporal.execution import PAUSE_INFO
 from wfsim_temporal.versions import KEPT
 from wfsim_temporal.visibility._filter import STATUS_NAMES, SYSTEM, Row, compile_filter, parse_date, resolve
 from wfsim_temporal.visibility._filter_parser import BadFilter, parse_filter
@@ -123,7 +124,7 @@ def _group(names: tuple[str, ...], types: dict[str, str]) -> str:
 
 
 def _latest_first(one: Any) -> tuple[bool, int, int]:
-    return one.status != "running", -one.closed_ns, -one.began_ns
+    return one.closed_ns > 0, -one.closed_ns, -one.began_ns
 
 
 # -- attributes
@@ -146,8 +147,8 @@ def _column(execution: Execution, name: str) -> Any:
     known = _COLUMNS.get(name)
     if known is not None:
         return known(execution)
-    if name in KEPT:
-        return _decoded(execution.versioning.search_attributes().get(name))
+    if name in KEPT or name == PAUSE_INFO:
+        return _decoded(execution.kept_attributes().get(name))
     return _decoded(execution.search_attributes.get(name))
 
 

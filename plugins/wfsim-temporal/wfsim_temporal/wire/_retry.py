@@ -71,9 +71,19 @@ def completed_policy(policy: Any) -> RetryPolicy:
 
 
 def _delay_ns(policy: Any, attempt: int, failure: Failure) -> int:
+    if has_own_delay(failure):  # which goes before the policy's maximum too
+        return to_ns(failure.application_failure_info.next_retry_delay)
+    return backoff_ns(policy, attempt)
+
+
+def has_own_delay(failure: Failure) -> bool:
+    """Whether a failure says itself when the next attempt is to begin."""
     told = failure.application_failure_info
-    if failure.HasField("application_failure_info") and told.HasField("next_retry_delay"):
-        return to_ns(told.next_retry_delay)  # goes before the policy's maximum too
+    return failure.HasField("application_failure_info") and told.HasField("next_retry_delay")
+
+
+def backoff_ns(policy: Any, attempt: int) -> int:
+    """Give how long a policy lets the attempt after ``attempt`` (from 1) wait, in nanoseconds."""
     initial_ns = to_ns(policy.initial_interval) or _DEFAULT_INTERVAL_NS
     maximum_ns = to_ns(policy.maximum_interval) or _INTERVALS_TO_MAXIMUM * initial_ns
     try:
