@@ -14,7 +14,13 @@ from temporalio.api.workflowservice.v1 import (
     ResetStickyTaskQueueRequest,
 )
 from temporalio.client import Client, WorkflowUpdateFailedError
-from temporalio.common import Priority, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.common import (
+    Priority,
+    RetryPolicy,
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+)
 from temporalio.converter import PayloadConverter
 from temporalio.runtime import MetricBuffer, PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
@@ -400,6 +406,34 @@ def test_the_log_tells_of_failed_attempts(simulate, caplog):
     told = [one for one in caplog.records if one.message.startswith("Completing activity as failed")]
     assert told[0].temporal_activity["activity_type"] == "fail"
     assert told[0].exc_info[1].args == ("no luck",)
+
+
+@workflow.defn
+class TriesOnAndOn:
+    @workflow.run
+    async def run(self) -> None:
+        policy = RetryPolicy(
+            maximum_attempts=210, initial_interval=timedelta(seconds=1), backoff_coefficient=1
+        )
+        await workflow.execute_activity(
+            fail, start_to_close_timeout=timedelta(seconds=3), retry_policy=policy
+        )
+
+
+def test_the_log_is_not_flooded_by_failed_attempts(simulate, caplog):
+    """From the tenth attempt on only round numbers are warnings; who asks for more has all of them."""
+
+    def attempts():
+        known = [one for one in caplog.records if one.message.startswith("Completing activity as failed")]
+        return [one.temporal_activity["attempt"] for one in known]
+
+    simulate(TriesOnAndOn, activities=[fail])
+    rounds = [*range(1, 10), *range(10, 100, 10), 100, 200]
+    assert attempts() == rounds
+    caplog.clear()
+    with caplog.at_level("DEBUG", "temporalio.activity"):
+        simulate(TriesOnAndOn, activities=[fail])
+    assert attempts() == list(range(1, 211))
 
 
 @workflow.defn

@@ -149,7 +149,7 @@ class Attempt:
             failure, is_cancellation = Failure(message=f"Failed building exception result: {wrong}"), False
             failure.application_failure_info.SetInParent()
         if not is_cancellation:
-            self.environment.run(log_failure, error)
+            self.environment.run(_log_failure, error, self.number)
             return self.activity.fail, failure
         if self._is_cut_short:  # nobody asked the server to cancel it: another worker may try again
             return self.activity.fail, _cut_short()
@@ -374,15 +374,24 @@ def _of_operator(details: Any) -> BaseException | None:
     return None
 
 
-def log_failure(error: BaseException) -> None:
-    """Log what an attempt failed by, as the SDK's worker does; without anybody who listens there is no use."""
+def _log_failure(error: BaseException, attempt: int) -> None:
+    """Log what an attempt failed by, as the SDK's worker does; without anybody who listens there is no use.
+
+    One that fails ten thousand times, which takes no time here, is no ten thousand warnings: after the first ten
+    only each tenth, then each hundredth and so on is one, and the rest are there for who wants to see DEBUG.
+    """
     log = temporalio.activity.logger
     category = getattr(error, "category", None)
     is_benign = category is not None and category.name == "BENIGN"
-    level = logging.DEBUG if is_benign else logging.WARNING
+    level = logging.DEBUG if is_benign or not _is_round(attempt) else logging.WARNING
     if log.base_logger.hasHandlers() and log.isEnabledFor(level):
         extra = {"__temporal_error_identifier": "ActivityFailure"}
         log.log(level, "Completing activity as failed", exc_info=error, extra=extra)
+
+
+def _is_round(attempt: int) -> bool:
+    """Whether a number has one digit that is no zero, as 7, 20 and 9000 have."""
+    return not str(attempt)[1:].strip("0")
 
 
 def _is_cancellation(error: BaseException) -> bool:

@@ -8,17 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 import temporalio.api.errordetails.v1 as details
 from temporalio.service import RPCStatusCode
 
+from wfsim_temporal.rpc._standalone_ids import began, run_meant
 from wfsim_temporal.visibility import ACTIVITIES, count_standalone, find_standalone
 from wfsim_temporal.wire import not_found, rpc_error
 
 if TYPE_CHECKING:
-    from wfsim_temporal.server import Server, StandaloneActivity, StandaloneNexusOperation
-
-# ActivityIdReusePolicy
-_ALLOW_DUPLICATE_FAILED_ONLY: Final = 2
-_REJECT_DUPLICATE: Final = 3
-# ActivityIdConflictPolicy
-_USE_EXISTING: Final = 2
+    from wfsim_temporal.server import Server, StandaloneActivity
 
 
 def standalone_of(server: Server, request: Any) -> StandaloneActivity:
@@ -41,17 +36,14 @@ def _refused(message: str) -> Exception:
 
 async def _start(server: Server, request: Any, answer: type[Any]) -> Any:
     before = server.standalone.find(request.activity_id)
-    if before is not None and request.request_id and before.request.request_id == request.request_id:
-        return _started(before, answer, is_new=True)  # the same request once more: its answer was lost
-    if before is not None and not before.is_gone and request.id_conflict_policy == _USE_EXISTING:
-        before.attach(getattr(request, "completion_callbacks", ()))
-        return _started(before, answer, is_new=False)
-    if before is not None and refuses(before, request.id_reuse_policy):
-        told = details.ActivityExecutionAlreadyStartedFailure(
-            run_id=before.run_id, start_request_id=before.request.request_id
-        )
-        raise rpc_error(RPCStatusCode.ALREADY_EXISTS, "activity execution already started", told)
-    return _started(server.begin_standalone(request), answer, is_new=True)
+    refusal = details.ActivityExecutionAlreadyStartedFailure
+    meant = run_meant(before, request, refusal, "activity")
+    if meant is None:
+        return _started(server.begin_standalone(request), answer, is_new=True)
+    is_new = began(meant, request)
+    if not is_new:
+        meant.attach(getattr(request, "completion_callbacks", ()))
+    return _started(meant, answer, is_new=is_new)
 
 
 def _started(activity: StandaloneActivity, answer: type[Any], *, is_new: bool) -> Any:
@@ -59,13 +51,6 @@ def _started(activity: StandaloneActivity, answer: type[Any], *, is_new: bool) -
     if link is not None and "link" in told.DESCRIPTOR.fields_by_name:
         told.link.CopyFrom(link)
     return told
-
-
-def refuses(before: StandaloneActivity | StandaloneNexusOperation, reuse: int) -> bool:
-    """Tell whether a policy for ids refuses to start another run after (or beside) ``before``."""
-    if not before.is_gone or reuse == _REJECT_DUPLICATE:
-        return True
-    return reuse == _ALLOW_DUPLICATE_FAILED_ONLY and before.status == "completed"
 
 
 async def _poll(server: Server, request: Any, answer: type[Any]) -> Any:

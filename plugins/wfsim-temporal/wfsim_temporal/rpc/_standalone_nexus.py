@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 import temporalio.api.errordetails.v1 as details
 from temporalio.service import RPCStatusCode
 
-from wfsim_temporal.rpc._standalone import listing, refuses
+from wfsim_temporal.rpc._standalone import listing
+from wfsim_temporal.rpc._standalone_ids import began, run_meant
 from wfsim_temporal.visibility import OPERATIONS, count_standalone, find_standalone
 from wfsim_temporal.wire import not_found, rpc_error
 
 if TYPE_CHECKING:
     from wfsim_temporal.server import Server, StandaloneNexusOperation
 
-_USE_EXISTING: Final = 2  # NexusOperationIdConflictPolicy
 # NexusOperationWaitStage
 _STARTED: Final = 1
 _CLOSED: Final = 2
@@ -36,17 +36,11 @@ async def _start(server: Server, request: Any, answer: type[Any]) -> Any:
     if server.nexus_endpoint(request.endpoint) is None:
         raise not_found(f"could not find Nexus endpoint by name: {request.endpoint}")
     before = server.operations.find(request.operation_id)
-    if before is not None and request.request_id and before.asked.request_id == request.request_id:
-        return answer(run_id=before.run_id, started=True)  # the same request once more: its answer was lost
-    if before is not None and not before.is_gone and request.id_conflict_policy == _USE_EXISTING:
-        return answer(run_id=before.run_id, started=False)
-    if before is not None and refuses(before, request.id_reuse_policy):
-        told = details.NexusOperationExecutionAlreadyStartedFailure(
-            run_id=before.run_id, start_request_id=before.asked.request_id
-        )
-        raise rpc_error(RPCStatusCode.ALREADY_EXISTS, "nexus operation execution already started", told)
-    operation = server.begin_operation(request)
-    return answer(run_id=operation.run_id, started=True)
+    refusal = details.NexusOperationExecutionAlreadyStartedFailure
+    meant = run_meant(before, request, refusal, "nexus operation")
+    if meant is None:
+        return answer(run_id=server.begin_operation(request).run_id, started=True)
+    return answer(run_id=meant.run_id, started=began(meant, request))
 
 
 async def _poll(server: Server, request: Any, answer: type[Any]) -> Any:

@@ -99,6 +99,11 @@ class StandaloneActivity(AnyActivity):
     # -- who asked for it
 
     @property
+    def start_request_id(self) -> str:
+        """The id of the request that started it."""
+        return str(self.request.request_id)
+
+    @property
     def journal(self) -> Journal:
         """Its own."""
         return self._journal

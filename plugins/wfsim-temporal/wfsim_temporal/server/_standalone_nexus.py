@@ -60,6 +60,11 @@ class StandaloneNexusOperation(AnyNexusOperation):
     # -- who calls
 
     @property
+    def start_request_id(self) -> str:
+        """The id of the request that started it."""
+        return str(self.asked.request_id)
+
+    @property
     def journal(self) -> Journal:
         """Its own."""
         return self._journal
