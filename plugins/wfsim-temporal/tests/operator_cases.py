@@ -285,14 +285,14 @@ class Bench:
     async def stop(self):
         await self.handle.terminate()
 
-    async def batch(self, job, ids=None, **operation):
+    async def batch(self, job, query=None, **operation):
         async with self.batches:  # a real server does one at a time
-            return await self._batch(job, ids, operation)
+            return await self._batch(job, query, operation)
 
-    async def _batch(self, job, ids, operation):
-        named = [WorkflowExecution(workflow_id=id) for id in ids or [self.id]]
+    async def _batch(self, job, query, operation):
+        chosen = {"visibility_query": query} if query else {"executions": [{"workflow_id": self.id}]}
         request = StartBatchOperationRequest(
-            namespace="default", job_id=f"{self.id}-{job}", reason="why", executions=named, **operation
+            namespace="default", job_id=f"{self.id}-{job}", reason="why", **chosen, **operation
         )
         try:
             await self.client.workflow_service.start_batch_operation(request)
@@ -1324,6 +1324,28 @@ async def a_batch_changes_options(bench):
     )
     said.append(await bench.batch("restore", update_activity_options_operation=restore))
     said.append([one["options"] for one in await bench.pending()])
+    await bench.stop()
+    return said
+
+
+@case
+async def a_batch_goes_by_a_filter(bench):
+    await bench.start(of("sleeps", 0, queue=NOBODY), of("waits", queue=NOBODY))
+    await bench.asks("pause", id="a0")
+    await asyncio.sleep(3)  # a real server's lists come late
+    this = f"WorkflowId = '{bench.id}'"
+    filters = [
+        "TemporalPauseInfo = 'property:activityType=sleeps'",
+        "TemporalPauseInfo = 'property:activityType=waits'",
+        "TemporalPauseInfo IS NULL",
+    ]
+    said = [
+        [one, len([1 async for _ in bench.client.list_workflows(f"{one} AND {this}")])] for one in filters
+    ]
+    for number, which in enumerate([{"type": "waits"}, {"type": "sleeps"}]):
+        unpause = BatchOperationUnpauseActivities(identity="me", **which)
+        said.append(await bench.batch(number, query=this, unpause_activities_operation=unpause))
+        said.append([one.get("paused", False) for one in await bench.pending()])
     await bench.stop()
     return said
 
