@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -337,6 +338,37 @@ def test_nondeterminism_is_found_by_replay(simulate):
         "schedule activity work",
         "start timer 1",
     )
+
+
+@activity.defn
+async def note(text: str) -> None:
+    """Take anything."""
+
+
+@workflow.defn
+class Labels:
+    """Its argument is another on replay; the command is the same, and its result is in the history."""
+
+    @workflow.run
+    async def run(self) -> None:
+        text = (
+            "the same words that a message begins with, and " + "many more of them, " * 9 + str(uuid.uuid4())
+        )
+        await workflow.execute_activity(note, text, start_to_close_timeout=timedelta(seconds=5))
+        await workflow.sleep(1)
+
+
+def test_replay_compares_what_a_server_compares(simulate):
+    """Arguments are not among it, unless one has asked for a close look; then the difference can be seen."""
+    run = simulate(Labels, activities=[note], faults=[evict("Labels", tasks=range(1, 9))])
+    assert run.error is None
+    assert run.check_replay() == 1
+    error = simulate(Labels, activities=[note], settings=Settings(replay_every_task=True)).error
+    assert isinstance(error, NonDeterministicWorkflow)
+    assert error.recorded != error.replayed
+    shown = "schedule activity note with arguments ...e of them, many more of them, "
+    assert error.recorded.startswith(shown)
+    assert error.replayed.startswith(shown)
 
 
 @workflow.defn

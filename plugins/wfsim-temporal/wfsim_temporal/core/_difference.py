@@ -29,8 +29,8 @@ def difference(before: Sequence[Any], after: Sequence[Any]) -> tuple[str, str]:
     for field in one.DESCRIPTOR.fields:
         if getattr(one, field.name) != getattr(other, field.name):
             label = field.name.replace("_", " ")
-            told = [f"{first} with {label} {_shown(getattr(body, field.name))}" for body in (one, other)]
-            return told[0], told[1]
+            texts = _excerpts(*(_text(getattr(body, field.name)) for body in (one, other)))
+            return f"{first} with {label} {texts[0]}", f"{first} with {label} {texts[1]}"
     return first, second
 
 
@@ -39,13 +39,20 @@ def _parts(command: Any) -> tuple[str, Any]:
     return kind, getattr(command, kind)
 
 
-def _shown(value: Any) -> str:
+def _excerpts(one: str, other: str) -> list[str]:
+    """Shorten two texts to where they begin to differ."""
+    pairs = enumerate(zip(one, other, strict=False))
+    same = next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+    start = max(0, same - _SHOWN // 2) if max(len(one), len(other)) > _SHOWN else 0
+    end = start + _SHOWN
+    return ["..." * (start > 0) + text[start:end] + "..." * (len(text) > end) for text in (one, other)]
+
+
+def _text(value: Any) -> str:
     if hasattr(value, "data") and hasattr(value, "metadata"):  # a payload
-        text = value.data.decode(errors="replace")
-    elif hasattr(value, "append"):
-        text = ", ".join(map(_shown, value)) or "none"
-    elif hasattr(value, "ToJsonString"):  # a duration, a date
-        text = value.ToJsonString()
-    else:
-        text = " ".join(str(value).split()) or "none"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+        return str(value.data.decode(errors="replace"))
+    if hasattr(value, "append"):
+        return ", ".join(map(_text, value)) or "none"
+    if hasattr(value, "ToJsonString"):  # a duration, a date
+        return str(value.ToJsonString())
+    return " ".join(str(value).split()) or "none"

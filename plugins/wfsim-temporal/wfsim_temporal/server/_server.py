@@ -50,7 +50,8 @@ class Settings:
     ends the wait for its workflow with an error, where a real server would try it for ever, and so does an activity
     that fails ``activity_attempts`` times and may be tried again. With
     ``replay_every_task`` all that a workflow has done is done again after each task, from the beginning, and
-    what is not deterministic comes to light. With ``sandbox`` workflows run in the SDK's sandbox, which catches
+    what is not deterministic comes to light, in arguments and durations too, which a server does not compare. With
+    ``sandbox`` workflows run in the SDK's sandbox, which catches
     forbidden calls and takes a hundred times as long. ``suggest_continue_as_new_at`` is the number of events from which
     the server suggests to continue as new; it is short for ``history=HistoryLimits(suggest_events=...)``, which
     has all limits of histories.
