@@ -15,6 +15,7 @@ import sys
 import textwrap
 import threading
 import time
+import types
 import weakref
 from multiprocessing.pool import ThreadPool
 
@@ -1109,7 +1110,47 @@ class TestQueues:
 MODULE_POOL = cf.ThreadPoolExecutor(2)
 
 
+class Wrapped:
+    """Around a method, as libraries that watch others make it: it counts calls, and finds its object by binding."""
+
+    __class__ = property(lambda _: types.FunctionType)  # type: ignore[assignment]  # as wrapt's wrappers say
+
+    def __init__(self, method) -> None:
+        self.method = method
+        self.calls = 0
+
+    def __get__(self, instance, owner):
+        def call(*args, **kwargs):
+            self.calls += 1
+            return self.method.__get__(instance, owner)(*args, **kwargs)
+
+        return call
+
+    def __call__(self, *_args, **_kwargs):
+        raise AssertionError("not bound to its object")
+
+
 class TestExecutors:
+    @pytest.mark.parametrize("name", ["submit", "shutdown"])
+    def test_what_others_have_wrapped_goes_on_to_work(self, monkeypatch, name) -> None:
+        """Whether it was wrapped before a run or in one, for the next run too, and outside of runs."""
+        before = Wrapped(getattr(cf.ThreadPoolExecutor, name))
+        monkeypatch.setattr(cf.ThreadPoolExecutor, name, before)
+        meanwhile = []
+
+        def main():
+            if not meanwhile:
+                meanwhile.append(Wrapped(vars(cf.ThreadPoolExecutor)[name]))
+                setattr(cf.ThreadPoolExecutor, name, meanwhile[0])
+            with cf.ThreadPoolExecutor(1) as pool:
+                return pool.submit(time.sleep, 2).result(), now()
+
+        assert simulate(main) == (None, 2.0)
+        assert simulate(main) == (None, 2.0)
+        with cf.ThreadPoolExecutor(1) as pool:
+            assert pool.submit(int, "7").result() == 7
+        assert (before.calls, meanwhile[0].calls) == (3, 3)
+
     def test_a_pool_works_in_virtual_time(self) -> None:
         """Both map and submit run on as many simulated workers as the pool has."""
 

@@ -19,7 +19,7 @@ import ctypes
 import gc
 import sys
 from functools import _lru_cache_wrapper
-from types import BuiltinFunctionType, FunctionType
+from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, WrapperDescriptorType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _Function = TypeVar("_Function", bound="Callable[..., Any]")
 _IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
 _OWN = __name__.rpartition(".")[0]
 _ABSENT: Any = object()
+_FUNCTIONS = (FunctionType, MethodDescriptorType, WrapperDescriptorType)
 
 _pairs: dict[int, tuple[Any, Any]] = {}
 _overrides: list[_Override] = []
@@ -94,7 +95,7 @@ class _Override:
     def put(self) -> None:
         before = vars(self._cls).get(self._name, _ABSENT)
         if before is not self._before:  # the first time, or somebody else has changed the method since
-            self._before, self._method = before, self._make(before)
+            self._before, self._method = before, self._make(_callable(before))
         self._set(self._method)
 
     def take_back(self) -> None:
@@ -109,6 +110,17 @@ class _Override:
         else:
             self._namespace[self._name] = method
             ctypes.pythonapi.PyType_Modified(ctypes.py_object(self._cls))
+
+
+def _callable(method: Any) -> Any:
+    """Give a method as a function of its object: what libraries wrap around one has to be bound to it first."""
+    if method is _ABSENT or type(method) in _FUNCTIONS:  # wrapt's wrappers say that they are instances
+        return method
+
+    def bound(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return method.__get__(self, type(self))(*args, **kwargs)
+
+    return bound
 
 
 # -- references
