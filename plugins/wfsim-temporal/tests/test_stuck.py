@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 import threading
 import time
 from datetime import timedelta
@@ -10,10 +11,11 @@ import pytest
 import wfsim_temporal
 from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
 from wfsim_temporal import WorkflowTaskStuck
 from wfsim_temporal.core import _watchdog
 
-from wfsim.errors import Deadlock
+from wfsim.errors import Deadlock, RealIOError
 
 nobody_sets_this = threading.Event()
 A_MINUTE = {"schedule_to_close_timeout": timedelta(minutes=1)}
@@ -182,6 +184,46 @@ def test_an_activity_that_fails_for_ever_is_told(simulate):
     assert isinstance(run.error, wfsim_temporal.ActivityStuck)
     assert "failed 50 times" in str(run.error)
     assert "activity Heartbeat timeout" in str(run.error)
+
+
+@activity.defn
+async def phones() -> None:
+    socket.create_connection(("192.0.2.1", 80))
+
+
+@workflow.defn
+class Phones:
+    """Whatever it does about an activity that fails, it does not get so far."""
+
+    @workflow.run
+    async def run(self, how: str) -> str:
+        begin = workflow.execute_local_activity if how == "local" else workflow.execute_activity
+        try:
+            await begin(phones, start_to_close_timeout=timedelta(seconds=30))
+        except ActivityError:
+            return "nobody is there"
+        return "heard"
+
+
+@pytest.mark.parametrize("how", ["remote", "local"])
+def test_an_activity_that_reaches_for_the_real_world_is_told(simulate, how):
+    """At once, as itself, and not as a failure of the world that a workflow retries or gets over."""
+    run = simulate(Phones, how, activities=[phones])
+    assert isinstance(run.error, RealIOError)
+    assert "192.0.2.1" in str(run.error)
+    assert run.duration < 1
+    assert run.check_replay() == 1
+
+
+def test_so_is_an_activity_without_a_workflow(simulate):
+    """Whoever waits for it hears of it."""
+
+    async def main(client):
+        await client.execute_activity(
+            phones, id="phone", task_queue="wfsim", start_to_close_timeout=timedelta(seconds=30)
+        )
+
+    assert isinstance(simulate(main, activities=[phones]).error, RealIOError)
 
 
 def test_an_activity_that_is_tried_again_is_told(simulate):

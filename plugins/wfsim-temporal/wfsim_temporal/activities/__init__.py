@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from wfsim_temporal.activities._any_activity import AnyActivity, Ending, Pause, Wishes
-from wfsim_temporal.activities._attempt import Attempt, converter_for, encode, failure_of, not_registered
+from wfsim_temporal.activities._attempt import (
+    Attempt,
+    converter_for,
+    encode,
+    failure_of,
+    is_refusal,
+    not_registered,
+)
 from wfsim_temporal.activities._body import call_activity
 from wfsim_temporal.activities._environment import Environment, new_environment
 from wfsim_temporal.activities._options import (
@@ -32,6 +39,7 @@ __all__ = [
     "converter_for",
     "encode",
     "failure_of",
+    "is_refusal",
     "new_environment",
     "not_registered",
     "paths_of",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import temporalio.activity
 import temporalio.common
@@ -12,10 +12,11 @@ import temporalio.exceptions
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
 
-from wfsim.errors import ReplyLost
+from wfsim.errors import RealIOError, ReplyLost, WfsimError
 from wfsim.kernel import fault_point, perform
 from wfsim_temporal.activities._body import call_activity
 from wfsim_temporal.activities._environment import new_environment
+from wfsim_temporal.errors import NotSimulated
 from wfsim_temporal.wire import changed, date, delta
 
 if TYPE_CHECKING:
@@ -148,6 +149,9 @@ class Attempt:
         except Exception as wrong:  # noqa: BLE001 - the SDK's worker reports it in the error's place
             failure, is_cancellation = Failure(message=f"Failed building exception result: {wrong}"), False
             failure.application_failure_info.SetInParent()
+        if is_refusal(error):
+            failure.application_failure_info.non_retryable = True
+            self.activity.give_up(error)
         if not is_cancellation:
             self.environment.run(_log_failure, error, self.number)
             return self.activity.fail, failure
@@ -342,6 +346,11 @@ async def outgoing(converter: DataConverter, payloads: Any) -> list[Payload]:
         act = getattr(converter, step, None)  # in older releases of the SDK the first does all
         held = held if act is None or not held else await act(held)
     return held
+
+
+def is_refusal(error: BaseException) -> TypeGuard[WfsimError]:
+    """Whether the code asked for what no simulation can give, such as a socket: trying again cannot help."""
+    return isinstance(error, RealIOError | NotSimulated)
 
 
 async def failure_of(

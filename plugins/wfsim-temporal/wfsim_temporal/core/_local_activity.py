@@ -18,6 +18,7 @@ from wfsim_temporal.activities import (
     converter_for,
     encode,
     failure_of,
+    is_refusal,
     new_environment,
     not_registered,
 )
@@ -145,6 +146,9 @@ class LocalActivity:
             )
             if is_cancellation:
                 return "canceled", self._canceled()
+            if is_refusal(error):
+                failure.application_failure_info.non_retryable = True
+                self.execution.give_up(error)
         return "failed", failure
 
     def _pause_ns(self, failure: Failure) -> int | None:
