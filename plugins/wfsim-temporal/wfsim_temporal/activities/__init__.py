@@ -8,8 +8,8 @@ from wfsim_temporal.activities._attempt import (
     converter_for,
     encode,
     failure_of,
-    is_refusal,
     not_registered,
+    refusal_in,
 )
 from wfsim_temporal.activities._body import call_activity
 from wfsim_temporal.activities._environment import Environment, new_environment
@@ -39,9 +39,9 @@ __all__ = [
     "converter_for",
     "encode",
     "failure_of",
-    "is_refusal",
     "new_environment",
     "not_registered",
     "paths_of",
     "raising_in_simulation",
+    "refusal_in",
 ]

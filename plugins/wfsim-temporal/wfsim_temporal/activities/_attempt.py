@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, Final
 
 import temporalio.activity
 import temporalio.common
@@ -12,7 +12,7 @@ import temporalio.exceptions
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
 
-from wfsim.errors import RealIOError, ReplyLost, WfsimError
+from wfsim.errors import RealIOError, ReplyLost
 from wfsim.kernel import fault_point, perform
 from wfsim_temporal.activities._body import call_activity
 from wfsim_temporal.activities._environment import new_environment
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from temporalio.converter import DataConverter
 
+    from wfsim.errors import WfsimError
     from wfsim_temporal.activities._any_activity import AnyActivity
     from wfsim_temporal.worker import Session, Worker
 
@@ -149,9 +150,9 @@ class Attempt:
         except Exception as wrong:  # noqa: BLE001 - the SDK's worker reports it in the error's place
             failure, is_cancellation = Failure(message=f"Failed building exception result: {wrong}"), False
             failure.application_failure_info.SetInParent()
-        if is_refusal(error):
+        if refusal := refusal_in(error):
             failure.application_failure_info.non_retryable = True
-            self.activity.give_up(error)
+            self.activity.give_up(refusal)
         if not is_cancellation:
             self.environment.run(_log_failure, error, self.number)
             return self.activity.fail, failure
@@ -348,9 +349,19 @@ async def outgoing(converter: DataConverter, payloads: Any) -> list[Payload]:
     return held
 
 
-def is_refusal(error: BaseException) -> TypeGuard[WfsimError]:
-    """Whether the code asked for what no simulation can give, such as a socket: trying again cannot help."""
-    return isinstance(error, RealIOError | NotSimulated)
+def refusal_in(error: BaseException) -> WfsimError | None:
+    """Give what no simulation can do that the code asked for, such as a socket: trying again cannot help.
+
+    Libraries tell it in words of their own, and so it is looked for in what their error came of.
+    """
+    seen: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in seen:
+        if isinstance(one, RealIOError | NotSimulated):
+            return one
+        seen.append(one)
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    return None
 
 
 async def failure_of(

@@ -18,9 +18,9 @@ from wfsim_temporal.activities import (
     converter_for,
     encode,
     failure_of,
-    is_refusal,
     new_environment,
     not_registered,
+    refusal_in,
 )
 from wfsim_temporal.wire import (
     CANCEL_REQUESTED,
@@ -146,9 +146,9 @@ class LocalActivity:
             )
             if is_cancellation:
                 return "canceled", self._canceled()
-            if is_refusal(error):
+            if refusal := refusal_in(error):
                 failure.application_failure_info.non_retryable = True
-                self.execution.give_up(error)
+                self.execution.give_up(refusal)
         return "failed", failure
 
     def _pause_ns(self, failure: Failure) -> int | None:
