@@ -331,3 +331,120 @@ def test_faults_of_the_mark_strike(pytester):
                 assert await client.execute_workflow(Works.run, id="w", task_queue="q") == 3
     """)
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+def test_fixtures_that_an_older_pytest_asyncio_has_wrapped(pytester):
+    """Suites that pin an old pytest-asyncio run too: it wraps async fixtures when it collects, around a loop.
+
+    The stand-in wraps as releases before 1.0 do: the fixture then also asks for ``request`` and a loop.
+    """
+    pytester.makeconftest("""
+        import asyncio
+
+        import pytest
+
+        WRAPPER = '''
+        import functools
+        import inspect
+
+        def wrapped(function):
+            @functools.wraps(function)
+            def wrapper(**given):
+                raise AssertionError("a real loop would run this")
+
+            asked = [*inspect.signature(function).parameters, "request", "event_loop"]
+            kind = inspect.Parameter.KEYWORD_ONLY
+            wrapper.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in asked])
+            return wrapper
+        '''
+        older = {"__name__": "pytest_asyncio.plugin"}
+        exec(WRAPPER, older)
+
+
+        @pytest.fixture(scope="session")
+        def event_loop():
+            loop = asyncio.new_event_loop()
+            yield loop
+            loop.close()
+
+
+        @pytest.fixture
+        @older["wrapped"]
+        async def pot(leaves):
+            await asyncio.sleep(3600)
+            return leaves
+    """)
+    pytester.makepyfile("""
+        import pytest
+
+
+        @pytest.fixture
+        def leaves():
+            return "green"
+
+
+        async def test_pot(pot):
+            assert pot == "green"
+
+
+        class TestMore:
+            async def test_pot_again(self, pot):
+                assert pot == "green"
+    """)
+    pytester.runpytest_subprocess(
+        "-p", "no:cacheprovider", "-p", "no:asyncio", "--temporal-simulated"
+    ).assert_outcomes(passed=2)
+
+
+def test_a_policy_that_a_fixture_keeps_is_not_the_simulations(pytester):
+    """Between its coroutines a simulated test is outside: a plain fixture finds the process's own event loops there.
+
+    pytest-asyncio before 1.0 keeps the policy it finds, and restores it when the last test is over.
+    """
+    pytester.makeconftest("""
+        import asyncio
+
+        import pytest
+
+
+        @pytest.fixture
+        async def early():
+            await asyncio.sleep(1)
+
+
+        @pytest.fixture(scope="session")
+        def policy():
+            found = asyncio.get_event_loop_policy()
+            assert type(found).__module__.startswith("asyncio")
+            yield found
+            asyncio.set_event_loop_policy(found)
+            asyncio.new_event_loop().close()
+
+
+        @pytest.fixture
+        def other():
+            before = asyncio.get_event_loop_policy()
+            mine = asyncio.DefaultEventLoopPolicy()
+            asyncio.set_event_loop_policy(mine)
+            yield mine
+            assert asyncio.get_event_loop_policy() is mine
+            asyncio.set_event_loop_policy(before)
+    """)
+    pytester.makepyfile("""
+        import asyncio
+
+
+        async def test_first(early, policy):
+            assert asyncio.get_event_loop_policy() is not policy
+
+
+        async def test_second(early, other):
+            assert asyncio.get_event_loop_policy() is not other
+
+
+        def test_all_is_as_before(policy):
+            assert asyncio.get_event_loop_policy() is policy
+    """)
+    pytester.runpytest_subprocess(
+        "-p", "no:cacheprovider", "-p", "no:asyncio", "--temporal-simulated"
+    ).assert_outcomes(passed=3)

@@ -142,7 +142,7 @@ def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, Any, Any]:
     """Run an async fixture of a simulated test in the test's world."""
-    stage, function = request.config.stash.get(_STAGE, None), fixturedef.func
+    stage, function = request.config.stash.get(_STAGE, None), _as_written(fixturedef.func)
     if stage is None or not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
         return (yield)
     stage.fixtures.append((fixturedef, request))
@@ -161,6 +161,13 @@ def _is_simulated(item: pytest.Function) -> bool:
     return bool(config.getoption("temporal_simulated") or config.getini("temporal_simulated"))
 
 
+def _as_written(function: Any) -> Any:
+    """Give the suite's own fixture function: older releases of pytest-asyncio have wrapped it at collection."""
+    if getattr(function, "__globals__", {}).get("__name__", "").partition(".")[0] == "pytest_asyncio":
+        return getattr(function, "__wrapped__", function)
+    return function
+
+
 def _in_world(
     world: TestWorld, function: Callable[..., Any], request: pytest.FixtureRequest
 ) -> Callable[..., Any]:
@@ -169,8 +176,11 @@ def _in_world(
             request.instance
         )  # the object whose test runs, not the collected one
 
-    def value(*args: Any, **given: Any) -> Any:
+    wanted = inspect.signature(function).parameters
+
+    def value(*args: Any, **found_by_pytest: Any) -> Any:
         __tracebackhide__ = True
+        given = {name: one for name, one in found_by_pytest.items() if name in wanted}
         if inspect.iscoroutinefunction(function):
             return world.run(partial(function, *args, **given))
         generator: AsyncGenerator[Any, None] = function(*args, **given)

@@ -59,6 +59,31 @@ class _Answer(NamedTuple):
     error: BaseException | None = None
 
 
+class _Policies:
+    """Gives pytest's side its own event loop policy while the simulation stands still.
+
+    The policy is the process's, and the simulation has set its own. A synchronous fixture that makes a loop, or keeps
+    the policy to restore it later (``event_loop`` of older releases of pytest-asyncio), means the real one.
+    """
+
+    def __init__(self) -> None:
+        self._other: asyncio.AbstractEventLoopPolicy | None = None
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Leave in the end what pytest's side had last."""
+        self._other = asyncio.get_event_loop_policy()
+        try:
+            yield
+        finally:
+            asyncio.set_event_loop_policy(self._other)
+
+    def swap(self) -> None:
+        """Give way to the other side."""
+        other, self._other = self._other, asyncio.get_event_loop_policy()
+        asyncio.set_event_loop_policy(other)
+
+
 class TestWorld:
     """Runs coroutines of one test, one after the other, in one simulation.
 
@@ -74,6 +99,7 @@ class TestWorld:
         self._thread: threading.Thread | None = None
         self._done: TemporalRun | BaseException | None = None
         self._seen: dict[ContextVar[Any], Any] = {}
+        self._policies = _Policies()
         self._is_lost = False
 
     @property
@@ -127,7 +153,7 @@ class TestWorld:
 
         serve.__name__ = self._name
         try:
-            with _primitives_outlive_loops():
+            with self._policies.kept(), _primitives_outlive_loops():
                 self._done = done = simulate(serve, **self._options)
         except BaseException as error:  # noqa: BLE001 - told to the thread that waits
             self._done = error
@@ -136,8 +162,10 @@ class TestWorld:
             self._answers.put(_Answer(error=done.error))
 
     async def _serve(self) -> None:
+        self._policies.swap()
         while True:
             order = self._orders.take()
+            self._policies.swap()
             if order is None:
                 return
             self._adopt(order.context)
@@ -150,6 +178,7 @@ class TestWorld:
             await asyncio.sleep(
                 0
             )  # tasks that a fixture has left behind begin, as in a loop that comes to its stop
+            self._policies.swap()
             self._answers.put(answer)
 
     def _adopt(self, context: Context) -> None:
