@@ -310,6 +310,47 @@ def test_big_payloads_are_kept_elsewhere():
     assert "x" * 100 not in run.workflow_histories[0].to_json()
 
 
+@activity.defn
+async def repeat(text: str) -> str:
+    return text
+
+
+@pytest.mark.skipif(not hasattr(temporalio.converter, "StorageDriverActivityInfo"), reason="too old")
+def test_what_a_standalone_activity_keeps_is_kept_under_its_run():
+    """The client does not know the run yet when it stores the arguments; the worker does, as in the SDK's own."""
+    targets, kept = [], {}
+
+    class Drive(temporalio.converter.StorageDriver):
+        def name(self):
+            return "memory"
+
+        async def store(self, context, payloads):
+            targets.append(context.target)
+            kept.update({str(len(kept)): one.SerializeToString() for one in payloads})
+            return [temporalio.converter.StorageDriverClaim(claim_data={"key": str(len(kept) - 1)})]
+
+        async def retrieve(self, context, claims):
+            return [Payload.FromString(kept[one.claim_data["key"]]) for one in claims]
+
+    storage = temporalio.converter.ExternalStorage(drivers=[Drive()], payload_size_threshold=1000)
+    options = {"data_converter": dataclasses.replace(DataConverter.default, external_storage=storage)}
+
+    async def main(client):
+        handle = await client.start_activity(
+            repeat,
+            "x" * 5000,
+            id="a",
+            task_queue="wfsim",
+            start_to_close_timeout=timedelta(seconds=5),
+        )
+        return handle.run_id, await handle.result()
+
+    run_id, result = wfsim_temporal.simulate(main, activities=[repeat], client_options=options).result()
+    assert result == "x" * 5000
+    kind = temporalio.converter.StorageDriverActivityInfo
+    assert targets == [kind(id="a", type="repeat", run_id=one, namespace="default") for one in (None, run_id)]
+
+
 # -- interceptors
 
 

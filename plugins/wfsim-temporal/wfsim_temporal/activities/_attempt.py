@@ -322,6 +322,7 @@ def converter_for(worker: Worker, tell: Callable[[], Mapping[str, Any]]) -> Data
     return worker.codec.of_activity(
         namespace=info["namespace"],
         activity_task_queue=worker.task_queue,
+        activity_run_id=info.get("activity_run_id"),
         **{name: "" if info[name] is None else info[name] for name in names},
     )
 

@@ -49,7 +49,7 @@ class Codec:
         self._options = {"storage_concurrency_limit": _STORAGE_CONCURRENCY} if _TAKES_LIMIT else {}
 
     def of_activity(self, **told: Any) -> DataConverter:
-        """Give the converter for an activity; ``told`` are the fields of its serialization context."""
+        """Give the converter for an activity; ``told`` are the fields of its serialization context, and its runs."""
         converter = self.converter
         if self._has_context:
             known = {name: one for name, one in told.items() if name in _ACTIVITY_FIELDS}
@@ -135,7 +135,7 @@ def _target_of_activity(told: dict[str, Any]) -> Any:
         target |= {
             "id": told["activity_id"],
             "type": told["activity_type"],
-            "run_id": told.get("activity_run_id"),
+            "run_id": told["activity_run_id"],
         }
         kind = temporalio.converter.StorageDriverActivityInfo
     return temporalio.converter.StorageDriverStoreContext(target=kind(**target))
