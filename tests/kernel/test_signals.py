@@ -11,7 +11,7 @@ import time
 import pytest
 
 from wfsim.errors import RealIOError
-from wfsim.kernel import Simulation, crash, start_process
+from wfsim.kernel import Simulation, as_program, crash, start_process
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has other signals")
 
@@ -195,6 +195,53 @@ def test_other_threads_have_no_handlers():
         return "done"
 
     assert simulate(main) == "done"
+
+
+def test_a_program_in_a_thread_has_handlers_of_its_own():
+    """Its thread is its main thread: those of the real process, and so Ctrl-C, stay as they are."""
+    real = signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    async def listen():
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_signal_handler(signal.SIGINT, stop.set)
+        loop.call_later(5, by_raise, signal.SIGINT)
+        await stop.wait()
+        seen.append(loop.time())
+
+    def program():
+        with as_program():
+            before = signal.signal(signal.SIGTERM, lambda number, _frame: seen.append(number))
+            assert before is real is signal.getsignal(signal.SIGTERM)
+            by_kill(signal.SIGTERM)
+            assert callable(signal.signal(signal.SIGTERM, signal.SIG_IGN))
+            by_kill(signal.SIGTERM)
+            with pytest.raises(TypeError, match="callable"):
+                signal.signal(signal.SIGTERM, "handler")
+            asyncio.run(listen())
+        with pytest.raises(ValueError, match="main thread"):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    async def main():
+        await asyncio.to_thread(program)
+
+    simulate(main)
+    assert seen == [signal.SIGTERM, 5.0]
+    assert signal.getsignal(signal.SIGTERM) is real
+
+
+def test_a_main_thread_needs_no_leave():
+    """In the main thread of a run, and outside of runs, nothing changes."""
+
+    async def main():
+        with as_program():
+            before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+            assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+            return before
+
+    with as_program():
+        before = signal.getsignal(signal.SIGUSR1)
+        assert simulate(main) is before
 
 
 @pytest.mark.parametrize("name", ["alarm", "setitimer", "pause", "sigwait", "sigwaitinfo", "sigtimedwait"])

@@ -27,6 +27,7 @@ from wfsim.kernel._operation import (
     span,
 )
 from wfsim.kernel._process import Process, crash, start_process
+from wfsim.kernel._signals import as_program
 from wfsim.kernel._simulation import Bounds, Outcome, Simulation
 from wfsim.kernel._streams import Stream
 from wfsim.kernel._tasks import LightTask, park, sleep, wake
@@ -52,6 +53,7 @@ __all__ = [
     "Waiting",
     "Where",
     "ambient_of_context",
+    "as_program",
     "begin",
     "call",
     "cause_of",

@@ -74,6 +74,10 @@ class Bridge:
         """Whether this code runs in the hub, or in the main thread that is a simulated one."""
         return at.active is not self._board or self._board.in_main_thread()
 
+    def may_handle_signals(self) -> bool:
+        """Whether this code may set handlers of signals: it runs in a main thread, or in that of a program."""
+        return self.in_main_thread() or self._board.current.handlers is not None
+
     def nudge(self) -> None:
         """Code does nothing but look: let others have a turn, and if that does not help, let time pass."""
         self._board.be_busy()

@@ -526,7 +526,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         if asyncio.iscoroutinefunction(callback) or asyncio.iscoroutine(callback):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
         _check_signal(sig)
-        if not self._bridge.in_main_thread():
+        if not self._bridge.may_handle_signals():
             raise RuntimeError("add_signal_handler() works in the main thread only")
         if sig in _UNCATCHABLE:
             msg = f"sig {sig} cannot be caught"

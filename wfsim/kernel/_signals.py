@@ -4,7 +4,8 @@
 a handler that it gave to `loop.add_signal_handler` is called by its loop at this virtual instant, and other
 processes hear nothing. Where no loop has a handler, one that was set by `signal.signal` is called at once, as
 CPython does. What would end the interpreter or reach a real process is refused, and so are timers and waits of
-the real world (`signal.alarm`, `signal.pause` and their kin).
+the real world (`signal.alarm`, `signal.pause` and their kin). Where a run plays whole programs, each in a thread, that
+thread is its program's main thread (`as_program`): handlers that it sets are its own.
 
 Signals from outside, such as that of Ctrl-C, do not reach a loop's handlers: they belong to whoever runs the
 simulation. Handlers that a run sets by `signal.signal` are in force until it ends.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import RealIOError
@@ -22,7 +24,7 @@ from wfsim.kernel import _switchboard as at
 from wfsim.kernel._ambient import PROCESS, current
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from wfsim.kernel._loop import VirtualLoop
     from wfsim.kernel._switchboard import Switchboard
@@ -53,12 +55,38 @@ def _signal(signalnum: Any, handler: Any) -> Any:
     board = at.here()
     if board is None:
         return _Real.signal(signalnum, handler)
+    own = board.current.handlers
+    if own is not None:
+        return _exchange(own, signalnum, handler)
     if not board.in_main_thread():
         raise ValueError("signal only works in main thread of the main interpreter")
     before = _Real.signal(signalnum, handler)
     if before is not None:  # one that C code has set cannot be set again
         board.handlers.setdefault(int(signalnum), before)
     return before
+
+
+def _exchange(own: dict[int, Any], number: Any, handler: Any) -> Any:
+    if not callable(handler) and handler not in {signal.SIG_IGN, signal.SIG_DFL}:
+        raise TypeError("signal handler must be signal.SIG_IGN, signal.SIG_DFL, or a callable object")
+    before = own.get(number, signal.getsignal(number))
+    own[int(number)] = handler
+    return before
+
+
+@contextmanager
+def as_program() -> Iterator[None]:
+    """Let this simulated thread be the main thread of a program: it may set handlers of signals."""
+    board = at.here()
+    if board is None or board.in_main_thread():
+        yield
+        return
+    thread = board.current
+    thread.handlers = {}
+    try:
+        yield
+    finally:
+        thread.handlers = None
 
 
 def _raise_signal(signalnum: Any, /) -> None:
@@ -86,6 +114,11 @@ def _to_a_loop(number: int) -> bool:
         () if simulation is None else reversed(simulation.loops)
     )  # who came last has the say
     if any(loop.receive_signal(number, process) for loop in loops):
+        return True
+    own = at.active.current.handlers if at.active is not None else None
+    if own is not None and number in own and own[number] is not signal.SIG_DFL:
+        if callable(own[number]):
+            own[number](number, None)
         return True
     if signal.getsignal(number) is signal.SIG_DFL and number not in _HARMLESS:
         raise RealIOError(

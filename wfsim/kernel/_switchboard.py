@@ -66,9 +66,11 @@ class SimThread:
         timer: what will wake it at a time, if anything.
         parker: what it waits with, if it waits for somebody.
         interruption: an error that it raises when its wait is over.
+        handlers: those of signals, by number, in the main thread of a program of its own (`as_program`).
     """
 
     alive = True
+    handlers: dict[int, Any] | None = None
     carrier: Any = None
     place: Any = None
     locals: list[int] | None = None

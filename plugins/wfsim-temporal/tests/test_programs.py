@@ -1,6 +1,7 @@
 """Programs that connect and make workers themselves run as they are; pytest and scenario files too."""
 
 import asyncio
+import signal
 import sys
 import textwrap
 
@@ -285,6 +286,74 @@ def test_an_exit_code_is_an_error(tmp_path, monkeypatch):
     assert str(run.error) == "asked.py --orders many ended with exit code 2"
     with pytest.raises(DesignError, match="a program is a file or a module"):
         run_programs("")
+
+
+LISTENS = """
+import asyncio
+import signal
+
+from temporalio import workflow
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+
+@workflow.defn
+class Greets:
+    @workflow.run
+    async def run(self, name: str) -> str:
+        return f"Hello, {name}"
+
+
+async def main():
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    client = await Client.connect("localhost:7233")
+    async with Worker(client, task_queue="q", workflows=[Greets]):
+        await stop.wait()
+
+
+asyncio.run(main())
+"""
+
+
+ALONE = """
+import asyncio
+
+from temporalio.client import Client
+
+
+async def main():
+    client = await Client.connect("localhost:7233")
+    await client.execute_workflow("Greets", "Ada", id="g", task_queue="q")
+
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
+def test_a_worker_that_listens_to_signals(tmp_path, monkeypatch):
+    """Each program is in its main thread, where handlers may be set; Ctrl-C remains that of who runs them."""
+    before = signal.getsignal(signal.SIGINT)
+    (tmp_path / "listens.py").write_text(LISTENS)
+    (tmp_path / "alone.py").write_text(ALONE)
+    monkeypatch.chdir(tmp_path)
+    run = run_programs("listens.py", "alone.py")
+    run.result()
+    assert run.events("g")[-1] == "WORKFLOW_EXECUTION_COMPLETED"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_programs_that_fail_at_once(tmp_path, monkeypatch, caplog):
+    """The first is told; the second leaves no trace of its own."""
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.py").write_text(f"raise ValueError('{name}')\n")
+    (tmp_path / "alone.py").write_text(ALONE)
+    monkeypatch.chdir(tmp_path)
+    run = run_programs("one.py", "two.py", "alone.py")
+    assert str(run.error) == "one"
+    assert not caplog.records
 
 
 def test_a_program_that_does_not_exist_is_told():

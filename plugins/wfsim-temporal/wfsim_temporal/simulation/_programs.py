@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wfsim.errors import DesignError, RealIOError
+from wfsim.kernel import as_program
 from wfsim.units import NS_PER_SECOND, parse_duration
 from wfsim_temporal.errors import NotSimulated
 from wfsim_temporal.simulation._imports import import_libraries
@@ -96,17 +97,23 @@ def _stand_by(words: list[str], failed: asyncio.Future[None]) -> None:
         if failed.done():
             raise
         error.add_note(f"in {shlex.join(words)}, which runs beside the last program")
-        failed.get_loop().call_soon_threadsafe(failed.set_exception, error)
+        failed.get_loop().call_soon_threadsafe(_tell, failed, error)
+
+
+def _tell(failed: asyncio.Future[None], error: Exception) -> None:
+    if not failed.done():  # another program has failed at the same instant
+        failed.set_exception(error)
 
 
 def _play(words: list[str]) -> None:
     program = words[0]
     sys.argv = list(words)  # of all that run, the one that was started last: programs read it when they begin
     try:
-        if program.endswith(".py"):
-            runpy.run_path(program, run_name="__main__")
-        else:
-            runpy.run_module(program, run_name="__main__")
+        with as_program():
+            if program.endswith(".py"):
+                runpy.run_path(program, run_name="__main__")
+            else:
+                runpy.run_module(program, run_name="__main__")
     except SystemExit as end:
         if end.code:
             raise RuntimeError(f"{shlex.join(words)} ended with exit code {end.code}") from end
