@@ -7,7 +7,9 @@ import pytest
 import schedule_cases
 from real_server import on_real_server
 from schedule_cases import CASES, SPECS, Report, every, schedule
-from temporalio.client import ScheduleSpec
+from temporalio.client import Schedule, ScheduleActionStartWorkflow, ScheduleSpec
+from temporalio.common import SearchAttributeKey
+from temporalio.testing import WorkflowEnvironment
 
 OPTIONS = {"workflows": [Report], "task_queue": schedule_cases.QUEUE}
 
@@ -112,3 +114,18 @@ def test_a_schedule_does_what_it_does_on_the_real_server(simulated, real, case):
 def test_a_specification_means_what_it_means_on_the_real_server(simulated, real, spec):
     """Its description and the next ten times, or the error that refuses it."""
     assert simulated[1][spec] == real[1][spec]
+
+
+def test_the_attributes_of_an_action_have_their_registered_types(simulate):
+    """Who reads a schedule is told them also of those that were sent without."""
+    key = SearchAttributeKey.for_keyword("place")
+
+    async def main():
+        async with await WorkflowEnvironment.start_local(search_attributes=[key]) as environment:
+            action = ScheduleActionStartWorkflow("any", id="any", task_queue="q")
+            action.untyped_search_attributes = {"place": ["Oslo"]}
+            plan = Schedule(action=action, spec=ScheduleSpec())
+            told = await (await environment.client.create_schedule("plan", plan)).describe()
+            return told.schedule.action.typed_search_attributes[key]
+
+    assert simulate(main).result() == "Oslo"

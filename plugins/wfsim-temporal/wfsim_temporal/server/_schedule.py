@@ -15,7 +15,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
 from wfsim.units import NS_PER_SECOND
-from wfsim_temporal.commands import start_of
+from wfsim_temporal.commands import start_of, typed
 from wfsim_temporal.timetable import SKIP, Jitter, Spec, Wanted, decide
 from wfsim_temporal.wire import STATUS, date, duration
 
@@ -96,6 +96,9 @@ class Schedule:
         if not policies.HasField("catchup_window"):
             policies.catchup_window.CopyFrom(duration(_CATCHUP_WINDOW_NS))
         self.proto.state.SetInParent()
+        fields = self.proto.action.start_workflow.search_attributes.indexed_fields
+        for name, payload in typed(fields, self.server.search_attribute_types).items():
+            fields[name].CopyFrom(payload)
         self.proto.action.start_workflow.task_queue.kind = 1  # type: ignore[assignment]
 
     @property
