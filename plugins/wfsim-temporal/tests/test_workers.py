@@ -3,9 +3,12 @@
 import asyncio
 from datetime import timedelta
 
+import nexusrpc.handler
 import pytest
 import samples
 from temporalio import activity, workflow
+from temporalio.api.operatorservice.v1 import CreateNexusEndpointRequest
+from temporalio.client import Client
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 from temporalio.worker import (
@@ -13,6 +16,7 @@ from temporalio.worker import (
     FixedSizeSlotSupplier,
     ResourceBasedSlotConfig,
     SlotPermit,
+    Worker,
     WorkerTuner,
 )
 
@@ -177,6 +181,66 @@ def test_a_custom_supplier_permits_each_slot(simulate):
     taken, given = (sum(one.startswith(word) for one in supplier.log) for word in ("reserve", "release"))
     assert taken == given
     assert 22 <= done.duration <= 24
+
+
+@nexusrpc.handler.service_handler
+class Lounge:
+    @nexusrpc.handler.sync_operation
+    async def rest(self, _context: nexusrpc.handler.StartOperationContext, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+@workflow.defn
+class Guests:
+    """Asks for several operations at once, and gives how long they took."""
+
+    @workflow.run
+    async def run(self, number: int) -> float:
+        client = workflow.create_nexus_client(endpoint="lounge", service=Lounge)
+        began = workflow.time()
+        await asyncio.gather(*(client.execute_operation(Lounge.rest, 2.0) for _ in range(number)))
+        return round(workflow.time() - began)
+
+
+def lounge(simulate, supplier):
+    """How long three guests of a lounge took, if ``supplier`` permits its slots."""
+    fixed = FixedSizeSlotSupplier(10)
+    tuner = WorkerTuner.create_composite(
+        workflow_supplier=fixed,
+        activity_supplier=fixed,
+        local_activity_supplier=fixed,
+        nexus_supplier=supplier,
+    )
+
+    async def main():
+        client = await Client.connect("localhost:7233")
+        target = {"worker": {"namespace": "default", "task_queue": "q"}}
+        request = CreateNexusEndpointRequest(spec={"name": "lounge", "target": target})
+        await client.operator_service.create_nexus_endpoint(request)
+        options = {"workflows": [Guests], "nexus_service_handlers": [Lounge()], "tuner": tuner}
+        async with Worker(client, task_queue="q", **options):
+            return await client.execute_workflow(Guests.run, 3, id="guests", task_queue="q")
+
+    return simulate(main).result()
+
+
+def test_nexus_requests_wait_for_a_slot_of_the_tuner(simulate):
+    """As many are done at once as it says."""
+    assert lounge(simulate, FixedSizeSlotSupplier(3)) == 2
+    assert lounge(simulate, FixedSizeSlotSupplier(1)) == 6
+
+
+def test_a_custom_supplier_permits_nexus_requests(simulate):
+    """It is told of the service and the operation."""
+
+    class Doorkeeper(Counting):
+        def mark_slot_used(self, ctx):
+            self.log.append(f"use {ctx.slot_info.service} {ctx.slot_info.operation}")
+
+    supplier = Doorkeeper()
+    assert lounge(simulate, supplier) == 6
+    assert supplier.log[:2] == ["reserve nexus q", "use Lounge rest"]
+    assert supplier.log.count("use Lounge rest") == supplier.log.count("release") == 3
 
 
 def test_a_crash_takes_the_slots_and_a_restart_gives_new_ones(simulate):

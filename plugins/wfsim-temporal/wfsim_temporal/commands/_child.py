@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.api.failure.v1 import Failure
 
-from wfsim_temporal.commands._id_policy import refuses
+from wfsim_temporal.commands._id_policy import refusal
 from wfsim_temporal.commands._start import start_of_child
 from wfsim_temporal.wire import NON_RETRYABLE_FAILURE, START_TO_CLOSE, Job, job_of, keeps_build_id
 
@@ -86,7 +86,7 @@ class Child:
             return
         server = self.owner.server
         before = server.find(self.asked.workflow_id)
-        if before is not None and refuses(before, self.asked.workflow_id_reuse_policy):
+        if before is not None and refusal(before, self.asked.workflow_id_reuse_policy):
             self._begin_failed()
             return
         if before is not None:

@@ -16,10 +16,16 @@ USE_EXISTING: Final = 2
 TERMINATE_EXISTING: Final = 3
 
 
-def refuses(before: Execution, reuse: int) -> bool:
-    """Tell whether a policy refuses to start another run after (or beside) ``before``."""
+def refusal(before: Execution, reuse: int) -> str:
+    """Tell in the server's words why a policy refuses another run after, or beside, ``before``; else nothing."""
+    named = f"WorkflowId: {before.start.workflow_id}, RunId: {before.run_id}."
     if not before.is_closed:
-        return reuse != TERMINATE_IF_RUNNING
-    return reuse == _REJECT_DUPLICATE or (
-        reuse == _ALLOW_DUPLICATE_FAILED_ONLY and before.status == "completed"
-    )
+        is_refused = reuse != TERMINATE_IF_RUNNING
+        return f"Workflow execution is already running. {named}" if is_refused else ""
+    if reuse == _REJECT_DUPLICATE:
+        policy = "reject duplicate workflow Id."
+        return f"Workflow execution already finished. {named} Workflow Id reuse policy: {policy}"
+    if reuse == _ALLOW_DUPLICATE_FAILED_ONLY and before.status == "completed":
+        policy = "allow duplicate workflow Id if last run failed."
+        return f"Workflow execution already finished successfully. {named} Workflow Id reuse policy: {policy}"
+    return ""

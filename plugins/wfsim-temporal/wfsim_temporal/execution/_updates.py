@@ -8,7 +8,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.update.v1 import Outcome
 
 from wfsim_temporal.nexus import Completion
-from wfsim_temporal.wire import Job, job_of, link_to_request, not_found
+from wfsim_temporal.wire import Job, job_of, link_to_request, link_to_workflow, not_found
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,7 +26,7 @@ class Update:
         self.request = request
         self.accepted = accepted
         self.outcome = outcome
-        self.is_accepted = False
+        self.is_accepted = self.is_completed = False
         self._event_id = self._admitted_id = 0
         self.callbacks = list(getattr(request, "completion_callbacks", ()))
 
@@ -76,6 +76,7 @@ class Update:
             outcome=outcome,
             accepted_event_id=self._event_id,
         )
+        self.is_completed = True
         self.settle(execution, outcome)
 
     def settle(self, execution: Execution, outcome: Outcome) -> None:
@@ -87,6 +88,16 @@ class Update:
         payloads = outcome.success.payloads
         told = Completion(self.link(execution), payloads[0] if payloads else None, failure)
         execution.server.call_back_soon(self.callbacks, told)
+
+    def link_for_client(self, execution: Execution) -> Any:
+        """Give the link that the client is told; None if its release of the SDK knows no such.
+
+        Of each that failed the server says that it was rejected.
+        """
+        if not self.outcome.done() or not self.outcome.result().HasField("failure"):
+            return self.link(execution)
+        named = (execution.server.namespace, execution.start.workflow_id, execution.run_id)
+        return link_to_workflow(*named, "Update rejected")
 
     def link(self, execution: Execution) -> Any:
         """Give a link to its acceptance."""

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _PARAMETERS: Final = set(inspect.signature(_NexusWorker.__init__).parameters)
 # In some releases of the SDK it is told the limits of payloads.
 _NO_LIMITS: Final = (None,) * (len(inspect.signature(_NexusWorker.run).parameters) - 1)
-_SLOTS: Final = 100
 
 
 class HandlerFailed(Exception):
@@ -54,19 +53,20 @@ class NexusPoller:
 
     def takes(self, *, is_workflow_task: bool) -> bool:  # noqa: ARG002 - there is one kind of task here
         """Whether it has room."""
-        return len(self._answers) < (self._session.worker.nexus_slots or _SLOTS)
+        return bool(self._session.slots.nexus.has_room)
 
     def begin(self, task: NexusTask) -> None:
         """Do a task."""
         self._answers[task.token] = self._session.server.future()
-        self._session.spawn(self._do(task))
+        held = self._session.slots.nexus.take(task.operation.asked.service, task.operation.asked.operation)
+        self._session.spawn(self._do(task, held))
 
     def cancel(self, task: NexusTask) -> None:
         """Tell the handler that nobody waits for it any more."""
         if task.token in self._begun:
             self._tasks.put_nowait(cancellation_of(task.token))
 
-    async def _do(self, task: NexusTask) -> None:
+    async def _do(self, task: NexusTask, held: Any) -> None:
         operation = task.operation
         try:
             completion = await perform(
@@ -90,9 +90,7 @@ class NexusPoller:
         finally:
             self._answers.pop(task.token, None)
             self._begun.discard(task.token)
-            self._session.server.after(
-                0, self._session.server.nexus_queue(self._session.worker.task_queue).serve
-            )
+            self._session.slots.nexus.give_back(held)
         self._session.server.soon(task.answer, completion)
 
     async def _ask(self, task: NexusTask) -> Any:

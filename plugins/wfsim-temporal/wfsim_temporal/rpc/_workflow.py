@@ -18,7 +18,7 @@ from wfsim_temporal.commands import (
     USE_EXISTING,
     own_links,
     pending_info,
-    refuses,
+    refusal,
     start_of,
 )
 from wfsim_temporal.core import ActivationFailed
@@ -65,7 +65,7 @@ def _unknown(named: Any) -> Exception:
     return not_found(told)
 
 
-def _check(request: Any) -> None:
+def check_start(request: Any) -> None:
     """Refuse what the server refuses of a request to start. Raises RPCError INVALID_ARGUMENT."""
     length = len(request.workflow_id.encode())
     if not length:
@@ -82,7 +82,7 @@ def start(server: Server, request: Any, signal: tuple[Any, ...] = ()) -> tuple[E
 
     Raises RPCError ALREADY_EXISTS, or INVALID_ARGUMENT.
     """
-    _check(request)
+    check_start(request)
     wanted = start_of(request, server.now_ns)
     check_override(server, wanted.heritage.override, wanted.task_queue)
     before = server.find(request.workflow_id)
@@ -96,11 +96,12 @@ def start(server: Server, request: Any, signal: tuple[Any, ...] = ()) -> tuple[E
             before.attach(request.request_id, wanted.callbacks, own_links(request))
         return before, False
     replaces = not before.is_closed and (conflict == TERMINATE_EXISTING or reuse == TERMINATE_IF_RUNNING)
-    if not replaces and refuses(before, reuse):
+    message = "" if replaces else refusal(before, reuse)
+    if message:
         told = details.WorkflowExecutionAlreadyStartedFailure(
             run_id=before.run_id, start_request_id=before.start.request_id
         )
-        message = f"Workflow execution is already running. WorkflowId: {request.workflow_id}, RunId: {before.run_id}."
+        known_as(told, first_execution_run_id=before.first_run_id)
         raise rpc_error(RPCStatusCode.ALREADY_EXISTS, message, told)
     if replaces:
         server.terminate(before, "TerminateIfRunning WorkflowIdReusePolicy Policy")
@@ -109,7 +110,13 @@ def start(server: Server, request: Any, signal: tuple[Any, ...] = ()) -> tuple[E
 
 async def _start(server: Server, request: Any, answer: type[Any]) -> Any:
     execution, is_new = start(server, request)
+    return told_of_start(execution, request, answer, is_new=is_new)
+
+
+def told_of_start(execution: Execution, request: Any, answer: type[Any], *, is_new: bool) -> Any:
+    """Answer a request to start that led to an execution."""
     told = answer(run_id=execution.run_id, started=is_new)
+    known_as(told, status=STATUS[execution.status])
     if execution.has_attached(request.request_id):
         add_link(told, execution, request.request_id, "WORKFLOW_EXECUTION_OPTIONS_UPDATED")
     else:
@@ -117,6 +124,13 @@ async def _start(server: Server, request: Any, answer: type[Any]) -> Any:
     if is_new and execution.start.is_eager:
         told.eager_workflow_task.task_token = execution.run_id.encode()
     return told
+
+
+def known_as(told: Any, **fields: Any) -> None:
+    """Set fields of an answer that older releases of the SDK do not know."""
+    for name, value in fields.items():
+        if name in told.DESCRIPTOR.fields_by_name:
+            setattr(told, name, value)
 
 
 def add_link(told: Any, execution: Execution, request_id: str, kind: str) -> Any:

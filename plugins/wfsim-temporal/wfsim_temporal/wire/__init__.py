@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from wfsim_temporal.wire._failure_words import words_of
-from wfsim_temporal.wire._links import as_nexus, from_nexus, link_to_activity, link_to_event, link_to_request
+from wfsim_temporal.wire._links import (
+    as_nexus,
+    from_nexus,
+    link_to_activity,
+    link_to_event,
+    link_to_request,
+    link_to_workflow,
+)
 from wfsim_temporal.wire._own_code import is_library
 from wfsim_temporal.wire._proto import (
     ATTRIBUTES,
@@ -80,6 +87,7 @@ __all__ = [
     "link_to_activity",
     "link_to_event",
     "link_to_request",
+    "link_to_workflow",
     "merged_priority",
     "next_try",
     "not_found",

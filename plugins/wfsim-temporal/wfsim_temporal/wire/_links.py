@@ -45,6 +45,14 @@ def link_to_activity(namespace: str, activity_id: str, run_id: str) -> Any:
     return made
 
 
+def link_to_workflow(namespace: str, workflow_id: str, run_id: str, reason: str) -> Any:
+    """Make a link to a run for a reason; None if the SDK knows no such links."""
+    if "workflow" not in Link.DESCRIPTOR.fields_by_name:
+        return None
+    told = Link.Workflow(namespace=namespace, workflow_id=workflow_id, run_id=run_id, reason=reason)
+    return Link(workflow=told)
+
+
 def _link(namespace: str, workflow_id: str, run_id: str) -> Any:
     return Link(
         workflow_event=Link.WorkflowEvent(namespace=namespace, workflow_id=workflow_id, run_id=run_id)

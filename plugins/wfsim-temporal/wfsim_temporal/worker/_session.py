@@ -101,6 +101,8 @@ class Session:
             if task.waits_for(self, scheduled_id):
                 task.hand_to(self)
         self.server.queue(self.worker.task_queue).serve()
+        if self._nexus is not None:
+            self.server.nexus_queue(self.worker.task_queue).serve()
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine in the worker's process; give its task."""
@@ -165,7 +167,7 @@ class Session:
         """Do a workflow task; tell whether its answer is on the way to the server already."""
         self._seen_ns = self.server.now_ns
         is_sticky = task.execution.run_id in self._cache
-        held = self.slots.workflow.take(task.execution.start.workflow_type, is_sticky=is_sticky)
+        held = self.slots.workflow.take(task.execution.start.workflow_type, is_sticky)
         if self.server.simulation.watch is None:
             return self._now_or_later(self._in_slot(task, held, self._do(task, task.token)))
         self.spawn(self._in_slot(task, held, self._do_under_faults(task, task.token)))

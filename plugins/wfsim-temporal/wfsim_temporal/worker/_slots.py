@@ -51,6 +51,22 @@ class ActivitySlot:
 
 
 @dataclass(frozen=True, slots=True)
+class NexusSlot:
+    """What a slot is used for: a Nexus request."""
+
+    service: str
+    operation: str
+
+
+_USED_FOR: Final[dict[str, Any]] = {
+    "workflow": WorkflowSlot,
+    "activity": ActivitySlot,
+    "local-activity": ActivitySlot,
+    "nexus": NexusSlot,
+}
+
+
+@dataclass(frozen=True, slots=True)
 class _Reserve:
     slot_type: str
     task_queue: str
@@ -92,8 +108,8 @@ class Slots:
     def unreserve(self) -> None:
         """Give back what ``try_reserve`` reserved: the server sent no task."""
 
-    def take(self, name: str, *, is_sticky: bool = False) -> Any:  # noqa: ARG002 - what a custom supplier is told
-        """Use a free slot for a task of this type; give what gives it back."""
+    def take(self, *what: Any) -> Any:  # noqa: ARG002 - what a custom supplier is told
+        """Use a free slot for a task: what it does, as the kind of slot has it. Give what gives it back."""
         self._used += 1
 
     def give_back(self, held: Any) -> None:  # noqa: ARG002 - as above
@@ -104,14 +120,14 @@ class Slots:
         elif self._used == self._limit - 1:
             self._on_room()
 
-    async def acquire(self, name: str) -> Any:
+    async def acquire(self, *what: Any) -> Any:
         """Wait for a slot, in turn, and use it."""
         if self._waiting or not self.has_room:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             await turn
             self._waiting.popleft()
-        held = self.take(name)
+        held = self.take(*what)
         self._wake_next()
         return held
 
@@ -176,10 +192,9 @@ class CustomSlots(Slots):
         if self._eager:
             self._release(None, self._eager.popleft())
 
-    def take(self, name: str, *, is_sticky: bool = False) -> Any:
+    def take(self, *what: Any) -> Any:
         """See Slots."""
-        is_workflow = self._context.slot_type == "workflow"
-        info = WorkflowSlot(name, is_sticky) if is_workflow else ActivitySlot(name)
+        info = _USED_FOR[self._context.slot_type](*what)
         if self._eager:
             used = _Used(info, self._eager.popleft())
         else:
@@ -231,6 +246,7 @@ def tuner_of(config: Mapping[str, Any]) -> WorkerTuner:
             workflow_slots=config["max_concurrent_workflow_tasks"],
             activity_slots=config["max_concurrent_activities"],
             local_activity_slots=config["max_concurrent_local_activities"],
+            nexus_slots=config.get("max_concurrent_nexus_tasks"),
         )
     if any(config.get(name) for name in _TUNER_EXCLUDES):
         *others, last = _TUNER_EXCLUDES
@@ -246,11 +262,13 @@ class SlotsOf:
         self.workflow = self._make(tuner._get_workflow_task_slot_supplier(), "workflow")
         self.activity = self._make(tuner._get_activity_task_slot_supplier(), "activity")
         self.local_activity = self._make(tuner._get_local_activity_task_slot_supplier(), "local-activity")
+        self.nexus = self._make(tuner._get_nexus_slot_supplier(), "nexus")
+        self._all = (self.workflow, self.activity, self.local_activity, self.nexus)
 
     def _make(self, supplier: Any, kind: str) -> Slots:
         session = self._session
-        if isinstance(supplier, FixedSizeSlotSupplier):
-            return Slots(supplier.num_slots, session.serve_soon)
+        if isinstance(supplier, FixedSizeSlotSupplier) or (kind == "nexus" and not session.worker.runs_nexus):
+            return Slots(getattr(supplier, "num_slots", 0), session.serve_soon)
         if isinstance(supplier, CustomSlotSupplier):
             worker = session.worker
             context = _Reserve(kind, worker.task_queue, worker.identity, worker.build_id, worker.version)
@@ -259,10 +277,10 @@ class SlotsOf:
 
     def end(self) -> None:
         """Take no more: the worker shuts down."""
-        for one in (self.workflow, self.activity, self.local_activity):
+        for one in self._all:
             one.end()
 
     def lose(self) -> None:
         """Give back all that the suppliers have permitted: the worker has died."""
-        for one in (self.workflow, self.activity, self.local_activity):
+        for one in self._all:
             one.lose()

@@ -170,12 +170,6 @@ class Worker(temporalio.worker.Worker):
         return bool(self._settings["nexus_service_handlers"])
 
     @property
-    def nexus_slots(self) -> int | None:
-        """How many Nexus requests it handles at once, if it was told."""
-        told: int | None = self._settings.get("max_concurrent_nexus_tasks")
-        return told
-
-    @property
     def activity_names(self) -> list[str]:
         """The names of its activities, sorted."""
         return sorted(name for name in self._activities if name)
