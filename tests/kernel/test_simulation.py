@@ -624,3 +624,17 @@ def test_a_task_of_a_bare_sleep_is_answered_with_what_to_write():
     error = run(main).error
     assert isinstance(error, TypeError)
     assert str(error).endswith("make a task of asyncio.sleep(...) instead")
+
+
+def test_witnesses_add_notes_to_what_ends_a_run_before_its_end():
+    """Whoever knows more of what waits than the kernel does may say so, once and only then."""
+    for main, told in ((wait_for_ever, ["the ferry has not come"]), (asyncio.sleep, [])):
+        simulation = Simulation()
+        simulation.witnesses.append(lambda error: error.add_note("the ferry has not come"))
+        outcome = simulation.run(main, *(() if main is wait_for_ever else (1,)))
+        notes = getattr(outcome.error, "__notes__", [])
+        assert [note for note in notes if "ferry" in note] == told
+
+
+async def wait_for_ever() -> None:
+    await asyncio.Event().wait()

@@ -100,6 +100,17 @@ def test_window_includes_its_start_and_not_its_end():
     assert strikes(fail(before="1s"), *times) == [1, 0, 0, 0]
 
 
+def test_a_fault_may_be_at_home_on_one_kind_of_operation():
+    """Then a rule that names no kind strikes that one alone; a rule that names one has the last word."""
+
+    class Local(Hang):
+        on = "task"
+
+    rule = Rule(Local(), step="charge")
+    assert strikes(rule, at(kind="task"), at(kind="forward"), at(kind="compensate")) == [1, 0, 0]
+    assert strikes(Rule(Local(), on="forward"), at(kind="task"), at(kind="forward")) == [0, 1]
+
+
 def test_skip_lets_the_first_of_what_fits_pass():
     """The fault strikes from then on, as often as `count` says; chance comes first, as always."""
     assert strikes(fail("charge", skip=1), at("x"), at(), at(), at("x"), at()) == [0, 0, 1, 0, 1]

@@ -128,6 +128,7 @@ class Simulation:
         self.environment.bound_operations(self.recorder, bounds.operations)
         _hide_from_gc(self.recorder.entries)
         self.processes: dict[str, Process] = {}
+        self.witnesses: list[Callable[[BaseException], None]] = []  # they add notes to what ends a run
         self.loops: list[VirtualLoop] = []
         self.trace: list[tuple[int, str, str]] | None = [] if trace else None
         self.bridge = Bridge(self)
@@ -228,6 +229,9 @@ class Simulation:
         name = _outcome(error)
         if left:
             _tell(error, left)
+        if isinstance(error, SimulationError):
+            for witness in self.witnesses:
+                witness(error)
         return Outcome(name, None if error else value, error, duration_ns, steps, left)
 
     def _come_to_nothing(self) -> None:

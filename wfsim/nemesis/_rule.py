@@ -69,7 +69,8 @@ class Rule:
     ``design``, ``step``, ``on`` (the kind of operation: ``forward``, ``task``, ``call``, ``compensate``),
     ``point`` (``call``: before it has any effect; ``reply``: after its effect, before the caller knows; or
     one of the user's own) and ``process`` are names, or globs such as ``charge*``. Without ``on`` a rule
-    spares compensations; without ``point`` it strikes where its fault is at home. ``topic`` and
+    spares compensations, or strikes the one kind of operation that its fault has an ``on`` for; without
+    ``point`` it strikes where its fault is at home. ``topic`` and
     ``subscriber`` are of events: they fit at the points ``publish``, ``deliver`` and ``ack`` of an event
     bus, and where it calls a handler.
 
@@ -115,8 +116,14 @@ class Rule:
             _fits(self.step, name)
             and _fits(self.design, design)
             and _fits(self.point or self.fault.point, point)
-            and (kind != "compensate" if self.on is None else fnmatchcase(kind, self.on))
+            and self._fits_kind(kind)
         )
+
+    def _fits_kind(self, kind: str) -> bool:
+        if self.on is not None:
+            return fnmatchcase(kind, self.on)
+        home = getattr(self.fault, "on", None)
+        return kind != "compensate" if home is None else kind == home
 
     @property
     def is_of_events(self) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
+from wfsim.errors import SimulationError
 from wfsim.report._clock import clock
 from wfsim.report._fold import focus
 from wfsim.report._paper import Column, Paper, Row
@@ -29,6 +30,7 @@ _STYLES: Final = {"plain": "bold", "good": "", "bad": "red", "doubt": "yellow", 
 _MARGIN: Final = 3
 _WAITING: Final = 12
 _NARROW: Final = 70
+_KERNELS_OWN: Final = "still waiting:"  # a note that run.waiting tells too
 
 
 def timeline(
@@ -57,7 +59,15 @@ def print_run(paper: Paper, run: Run, verdicts: Iterable[Verdict] = (), *, lines
         where = f" ({waiting.where})" if waiting.where else ""
         text = f"{waiting.task} in {waiting.process} still waits for {waiting.waits_for}{where}"
         paper.print(paper.words(text, "yellow"), indent=_MARGIN)
+    for line in _noted(run):
+        paper.print(paper.words(line, "yellow"), indent=_MARGIN)
     print_missed(paper, run.unmatched)
+
+
+def _noted(run: Run) -> list[str]:
+    """Give the lines that others than the kernel have noted on what ended a run; its own tell who still waits."""
+    notes = getattr(run.error, "__notes__", ()) if isinstance(run.error, SimulationError) else ()
+    return [line for note in notes if not note.startswith(_KERNELS_OWN) for line in note.splitlines()]
 
 
 def print_missed(paper: Paper, rules: Iterable[Rule]) -> None:

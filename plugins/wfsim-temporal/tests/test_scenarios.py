@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from wfsim.harness import run_all
+from wfsim.report._paper import Paper
+from wfsim.report._timeline import print_run
 from wfsim.scenario import ScenarioErrors, load, load_text
 
 FOLDER = Path(__file__).parent.parent / "scenarios"
@@ -55,6 +57,21 @@ def test_signals_around_continue_as_new(shop, simulate, name, delivered):
         ),
         ('workflow: "shop.py:KeepsItems", activites: []', "did you mean 'activities'?"),
         ('workflow: "shop.py:KeepsItems", latency: fast', "temporal.latency: 'fast' is no duration"),
+        ('workflow: "shop.py:deliver"', "workflow names deliver; it must be a class"),
+        (
+            'workflow: "shop.py:KeepsItems", workflows: ["shop.py:deliver"]',
+            "workflows[0] names deliver; it must be",
+        ),
+        (
+            'workflow: "shop.py:KeepsItems", activities: ["shop.py:deliver_three"]',
+            "activities[0] names deliver_three; it must be a function with @activity.defn",
+        ),
+        ('workflow: "shop.py:KeepsItems", workers: 0', "workers=0 must be a whole number of 1 or more"),
+        ("workflow: 'shop.py:KeepsItems', task_queue: ''", "task_queue='' must be a name"),
+        (
+            'workflow: "shop.py:KeepsItems", signals: [{name: addd}]',
+            "signals[0] is 'addd', which KeepsItems does not take; did you mean 'add'?",
+        ),
     ],
 )
 def test_a_wrong_target_is_explained(options, problem):
@@ -81,3 +98,26 @@ def test_a_workflow_that_a_file_names_runs_in_the_sandbox(sandbox):
     )
     result = run_all(load_text(f"design: {{target: {{temporal: {{{target}{sandbox}}}}}}}", folder=FOLDER))
     assert result.runs[0].run.outcome == "ok"
+
+
+def test_a_forgotten_activity_is_told_by_its_name_and_queue():
+    """A deadlock in a scenario's run notes who waits for what, and the report prints it."""
+    text = 'design:\n  target:\n    temporal: {workflow: "shop.py:ChargesOnce", args: [order-1]}\n'
+    [run] = run_all(load_text(text, folder=FOLDER)).runs
+    paper = Paper.sheet(200)
+    print_run(paper, run.run)
+    assert (
+        "waits for a worker of task queue 'wfsim' that runs activities (activity charge_by_key)"
+        in paper.text()
+    )
+    assert paper.text().count("still waiting:") == 0  # each line once
+
+
+def test_an_eviction_strikes_workflow_tasks_alone():
+    """At the name of an activity it finds nothing to strike, and says so."""
+    text = (
+        'design:\n  target:\n    temporal: {workflow: "shop.py:KeepsItems", activities: ["shop.py:deliver"]}\n'
+        "faults:\n  - evict:\n    at: {step: deliver}\nbounds: {time: 1m}\n"
+    )
+    result = run_all(load_text(text, folder=FOLDER))
+    assert [rule.fault.kind for rule in result.unmatched] == ["evict"]

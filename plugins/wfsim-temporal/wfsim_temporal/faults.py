@@ -31,6 +31,7 @@ class Evict:
 
     kind: ClassVar[str] = "evict"
     point: ClassVar[str] = "reply"
+    on: ClassVar[str] = WORKFLOW_TASK
     never_at: ClassVar[tuple[str, ...]] = ("call",)
 
     def describe(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from wfsim.errors import SimulationError
 from wfsim_temporal.wire import is_library, words_of
 
 if TYPE_CHECKING:
@@ -17,10 +16,8 @@ if TYPE_CHECKING:
 _SHOWN: Final = 10
 
 
-def note_open_workflows(error: BaseException | None, server: Server) -> None:
-    """Tell, on a run's error, of each workflow that is still open where its code waits, or for which worker."""
-    if not isinstance(error, SimulationError):
-        return
+def note_open_workflows(server: Server, error: BaseException) -> None:
+    """Tell, on what ended a run, of each workflow that is still open where its code waits, or for which worker."""
     told = [line for one in server.executions.values() if not one.is_closed for line in _told(one)]
     if told:
         rest = f"\n  and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -13,6 +14,7 @@ from wfsim.errors import DesignError
 from wfsim.kernel import VirtualLoop, current, spawn
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal.commands import merged, typed
+from wfsim_temporal.core import note_open_workflows
 from wfsim_temporal.errors import NotSimulated
 from wfsim_temporal.execution import Execution, HistoryLimits
 from wfsim_temporal.nexus import CALLBACK_TOKEN
@@ -84,6 +86,7 @@ class Server:
 
     def __init__(self, simulation: Simulation, settings: Settings) -> None:
         self.simulation = simulation
+        simulation.witnesses.append(partial(note_open_workflows, self))
         self.settings = settings
         self.namespace = settings.namespace
         self._is_named = settings.namespace != _ANY_NAMESPACE

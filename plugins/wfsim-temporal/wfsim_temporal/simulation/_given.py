@@ -27,10 +27,16 @@ def listed(name: str, given: Any) -> tuple[Any, ...]:
     return tuple(given)
 
 
-def check_numbers(workers: Any, settings: Any) -> None:
-    """Raise DesignError unless there can be so many workers with these settings."""
+def check_workers(task_queue: Any, workers: Any) -> None:
+    """Raise DesignError unless so many workers can run for a task queue."""
+    if not isinstance(task_queue, str) or not task_queue:
+        raise DesignError(f"task_queue={task_queue!r} must be a name")
     if type(workers) is not int or workers < 1:
         raise DesignError(f"workers={workers!r} must be a whole number of 1 or more: how many run")
+
+
+def check_settings(settings: Any) -> None:
+    """Raise DesignError for settings that are none."""
     if settings is not None and not isinstance(settings, Settings):
         raise DesignError(f"settings={settings!r} must be Settings, such as Settings(replay_every_task=True)")
 

@@ -13,11 +13,17 @@ from wfsim.errors import DesignError
 from wfsim.harness import Run
 from wfsim.kernel import Bounds
 from wfsim.units import NS_PER_SECOND, Duration, parse_duration
-from wfsim_temporal.core import note_open_workflows
 from wfsim_temporal.errors import ReplayFailed
 from wfsim_temporal.server import Server, Settings, server_here
 from wfsim_temporal.simulation._connect import make_client, simulated_temporal
-from wfsim_temporal.simulation._given import called, check_main, check_numbers, definition_of, listed
+from wfsim_temporal.simulation._given import (
+    called,
+    check_main,
+    check_settings,
+    check_workers,
+    definition_of,
+    listed,
+)
 from wfsim_temporal.worker import Worker, check_replay
 
 if TYPE_CHECKING:
@@ -192,7 +198,8 @@ def simulate(
     An error of ``main`` is in ``TemporalRun.error``; ``result()`` raises it.
     """
     own = listed("workflows", workflows), listed("activities", activities)
-    check_numbers(workers, settings)
+    check_workers(task_queue, workers)
+    check_settings(settings)
     check_main(main, args, takes_client=any(own))
     program = Program(
         main,
@@ -221,7 +228,6 @@ def play(program: Program, run: Callable[[], Run]) -> TemporalRun:
     server = program.servers.pop()
     if server.main_ended_ns is not None:
         known["duration_ns"] = server.main_ended_ns
-    note_open_workflows(done.error, server)
     logs = tuple((one.start.workflow_id, one.log) for one in server.executions.values())
     workers = server.workers
     workflows = [one for worker in workers for one in worker.config()["workflows"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import inspect
 from collections.abc import Sequence  # noqa: TC003 - a scenario file is read by the annotations
 from dataclasses import dataclass, fields
@@ -18,7 +19,7 @@ from wfsim_temporal.rpc import CALLS
 from wfsim_temporal.server import Settings, server_here
 from wfsim_temporal.simulation._connect import make_client
 from wfsim_temporal.simulation._file_modules import make_importable
-from wfsim_temporal.simulation._given import definition_of
+from wfsim_temporal.simulation._given import check_workers, definition_of
 from wfsim_temporal.simulation._simulate import TASK_QUEUE, Program
 
 if TYPE_CHECKING:
@@ -119,8 +120,7 @@ def temporal(
         raise DesignError(
             "give workflow, a class with @workflow.defn, or main, a function that is given a client"
         )
-    if workflow is not None and definition_of(workflow) is None:
-        raise DesignError(f"workflow names {workflow!r}; it must be a class with @workflow.defn")
+    _check_named(workflow, workflows, activities)
     if main is not None and (signals or not inspect.iscoroutinefunction(main)):
         raise DesignError("main must be a coroutine function, which sends its signals itself")
     if main is not None and not (workflows or activities):
@@ -128,6 +128,7 @@ def temporal(
     if sandbox:
         for one in filter(None, (workflow, *workflows)):
             make_importable(one)
+    check_workers(task_queue, workers)
     settings = Settings(
         latency_ns=parse_duration(latency),
         replay_every_task=replay_every_task,
@@ -143,7 +144,38 @@ def temporal(
         workers,
         settings=settings,
     )
-    return TemporalTarget(program, tuple(_signal(number, one) for number, one in enumerate(signals or ())))
+    given = tuple(_signal(number, one) for number, one in enumerate(signals or ()))
+    _check_signals(workflow, given)
+    return TemporalTarget(program, given)
+
+
+def _check_named(workflow: Any, workflows: Sequence[Any], activities: Sequence[Any]) -> None:
+    """Raise DesignError for what is named in a place where it cannot run."""
+    of_workflows = [("workflow", workflow)] if workflow is not None else []
+    of_workflows += [(f"workflows[{number}]", one) for number, one in enumerate(workflows)]
+    for place, one in of_workflows:
+        if definition_of(one) is None:
+            raise DesignError(f"{place} names {_named(one)}; it must be a class with @workflow.defn")
+    for number, one in enumerate(activities):
+        if not callable(one) or temporalio.activity._Definition.from_callable(one) is None:
+            raise DesignError(
+                f"activities[{number}] names {_named(one)}; it must be a function with @activity.defn"
+            )
+
+
+def _named(one: Any) -> str:
+    return str(getattr(one, "__qualname__", repr(one)))
+
+
+def _check_signals(workflow: Any, signals: Sequence[Signal]) -> None:
+    """Raise DesignError for a signal that is most likely misspelt; handlers may be added in the run, too."""
+    known = [name for name in definition_of(workflow).signals if name] if workflow is not None else []
+    for number, one in enumerate(signals):
+        close = difflib.get_close_matches(one.name, known, n=1)
+        if one.name not in known and close:
+            raise DesignError(
+                f"signals[{number}] is {one.name!r}, which {_named(workflow)} does not take; did you mean {close[0]!r}?"
+            )
 
 
 def _signal(number: int, given: dict[str, Any]) -> Signal:
