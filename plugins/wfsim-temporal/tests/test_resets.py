@@ -79,7 +79,9 @@ class Dice:
 
 async def reset_to(client, id, task_id, run_id=""):
     named = WorkflowExecution(workflow_id=id, run_id=run_id)
-    request = ResetWorkflowExecutionRequest(workflow_execution=named, workflow_task_finish_event_id=task_id)
+    request = ResetWorkflowExecutionRequest(
+        namespace="default", workflow_execution=named, workflow_task_finish_event_id=task_id
+    )
     await client.workflow_service.reset_workflow_execution(request)
 
 

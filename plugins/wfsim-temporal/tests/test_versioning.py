@@ -257,7 +257,9 @@ def worker(client, build_id, *workflows, **options):
 
 
 async def current(client, build_id):
-    request = SetWorkerDeploymentCurrentVersionRequest(deployment_name="orders", build_id=build_id)
+    request = SetWorkerDeploymentCurrentVersionRequest(
+        namespace="default", deployment_name="orders", build_id=build_id
+    )
     await client.workflow_service.set_worker_deployment_current_version(request)
     await asyncio.sleep(1)
 
@@ -364,7 +366,7 @@ async def drainage(client, seconds):
     """Give the drainage of the first version after some time."""
     await asyncio.sleep(seconds)
     version = {"deployment_name": "orders", "build_id": "1"}
-    request = DescribeWorkerDeploymentVersionRequest(deployment_version=version)
+    request = DescribeWorkerDeploymentVersionRequest(namespace="default", deployment_version=version)
     told = await client.workflow_service.describe_worker_deployment_version(request)
     return VersionDrainageStatus.Name(told.worker_deployment_version_info.drainage_info.status).split("_")[-1]
 
@@ -379,6 +381,7 @@ async def moves(client, old):
         versioning_override=VersioningOverride(pinned={"behavior": 1, "version": version})
     )
     request = UpdateWorkflowExecutionOptionsRequest(
+        namespace="default",
         workflow_execution={"workflow_id": old.id},
         workflow_execution_options=options,
         update_mask={"paths": ["versioning_override"]},

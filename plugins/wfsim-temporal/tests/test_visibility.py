@@ -46,7 +46,7 @@ def test_an_attribute_that_was_registered_is_known(simulate):
     async def main(client):
         told = [await visibility_cases.outcome(visibility_cases.listed(client, "Customer = 'ann'"))]
         request = AddSearchAttributesRequest(
-            search_attributes={"Customer": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD}
+            namespace="default", search_attributes={"Customer": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD}
         )
         await client.operator_service.add_search_attributes(request)
         return [*told, await visibility_cases.outcome(visibility_cases.listed(client, "Customer = 'ann'"))]
@@ -101,6 +101,7 @@ def test_a_batch_reaches_all_that_a_filter_chooses(simulate):
     async def main(client):
         await three_that_wait(client)
         request = StartBatchOperationRequest(
+            namespace="default",
             job_id="clean-up",
             visibility_query="WorkflowType = 'Order'",
             reason="stop",
@@ -109,7 +110,7 @@ def test_a_batch_reaches_all_that_a_filter_chooses(simulate):
         await client.workflow_service.start_batch_operation(request)
         await asyncio.sleep(1)
         described = await client.workflow_service.describe_batch_operation(
-            DescribeBatchOperationRequest(job_id="clean-up")
+            DescribeBatchOperationRequest(namespace="default", job_id="clean-up")
         )
         return described.total_operation_count, [
             (await client.get_workflow_handle(f"order-{number}").describe()).status.name
@@ -125,6 +126,7 @@ def test_a_batch_signals(simulate):
     async def main(client):
         await three_that_wait(client)
         request = StartBatchOperationRequest(
+            namespace="default",
             job_id="tell",
             visibility_query="ExecutionStatus = 'Running'",
             signal_operation=BatchOperationSignal(signal="wake up"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from wfsim_temporal.wire import is_library, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from wfsim_temporal.execution import Execution
     from wfsim_temporal.server import Server
@@ -16,22 +16,28 @@ if TYPE_CHECKING:
 _SHOWN: Final = 10
 
 
-def note_open_workflows(server: Server, error: BaseException) -> None:
+def note_open_workflows(servers: Sequence[Server], error: BaseException) -> None:
     """Tell, on what ended a run, of each workflow that is still open where its code waits, or for which worker."""
-    told = [line for one in server.executions.values() if not one.is_closed for line in _told(one)]
+    known = [one for server in servers for one in server.executions.values() if not one.is_closed]
+    told = [line for one in known for line in _told(one, servers)]
     if told:
         rest = f"\n  and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
         error.add_note("open workflows:\n  " + "\n  ".join(told[:_SHOWN]) + rest)
 
 
-def _told(execution: Execution) -> Iterator[str]:
+def _told(execution: Execution, servers: Sequence[Server]) -> Iterator[str]:
     start, server = execution.start, execution.server
     name = f"{start.workflow_type} {start.workflow_id!r}"
+    if len(servers) > 1:
+        name += f" ({_place(server)})"
     if execution.closed.done() and execution.closed.exception() is not None:
         yield f"{name} gets nowhere: {execution.closed.exception()}"
         return
     if execution.task.is_wanted and not server.queue(start.task_queue).has_worker(is_workflow_task=True):
-        yield f"{name} waits for a worker of task queue {start.task_queue!r} that runs workflows"
+        yield (
+            f"{name} waits for a worker of task queue {start.task_queue!r} that runs workflows"
+            f"{_elsewhere(start.task_queue, servers)}"
+        )
         return
     for activity in execution.activities.values():
         if activity.pause is not None:
@@ -40,7 +46,7 @@ def _told(execution: Execution) -> Iterator[str]:
         elif activity.is_queued and not server.queue(activity.task_queue).has_worker(is_workflow_task=False):
             yield (
                 f"{name} waits for a worker of task queue {activity.task_queue!r} that runs activities "
-                f"(activity {activity.name})"
+                f"(activity {activity.name}){_elsewhere(activity.task_queue, servers)}"
             )
         elif activity.last_failure is not None and not activity.is_over:
             yield (
@@ -49,6 +55,16 @@ def _told(execution: Execution) -> Iterator[str]:
             )
     places = execution.waiting_at()
     yield f"{name} waits at {', '.join(places)}" if places else f"{name} is open"
+
+
+def _place(server: Server) -> str:
+    return f"namespace {server.namespace!r} of {server.host.address}"
+
+
+def _elsewhere(queue: str, servers: Sequence[Server]) -> str:
+    """Say where there are workers of a queue, in case somebody has connected to another place than he meant."""
+    places = [_place(one) for one in servers if any(worker.task_queue == queue for worker in one.workers)]
+    return f"; such workers are connected to {', '.join(places)}" if places else ""
 
 
 def places_in(tasks: Any) -> list[str]:

@@ -236,7 +236,8 @@ class AnyNexusOperation(ABC):
         self._task = task
         task.deadline_ns = server.now_ns + limit_ns
         self._timers["request"] = server.after(limit_ns, self._request_timed_out, task, give_up)
-        server.nexus_queue(self._endpoint().spec.target.worker.task_queue).offer(task)
+        target = self._endpoint().spec.target.worker
+        server.host.server(target.namespace).nexus_queue(target.task_queue).offer(task)
 
     def _request_timed_out(self, task: NexusTask, give_up: Any) -> None:
         task.expire()

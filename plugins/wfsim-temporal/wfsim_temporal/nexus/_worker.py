@@ -130,7 +130,7 @@ def sdk_worker(worker: Worker, poller: NexusPoller | None = None) -> Any:
     known: dict[str, Any] = {
         "bridge_worker": lambda: poller,
         "client": worker.client,
-        "namespace": worker.client.namespace,
+        "namespace": worker.server.namespace,
         "task_queue": worker.task_queue,
         "service_handlers": list(config["nexus_service_handlers"]),
         "data_converter": worker.data_converter,

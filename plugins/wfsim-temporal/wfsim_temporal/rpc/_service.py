@@ -14,6 +14,7 @@ from wfsim_temporal.errors import NotSimulated
 from wfsim_temporal.rpc import (
     _activity,
     _deployment,
+    _namespace,
     _nexus,
     _operator,
     _reset,
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
     from datetime import timedelta
 
-    from wfsim_temporal.server import Server
+    from wfsim_temporal.server import Host
 
-CALLS: Final[dict[str, Any]] = {
+_OF_NAMESPACES: Final[dict[str, Any]] = {
     **_workflow.CALLS,
     **_update.CALLS,
     **_activity.CALLS,
@@ -41,12 +42,14 @@ CALLS: Final[dict[str, Any]] = {
     **_standalone_nexus.CALLS,
     **_schedule.CALLS,
     **_visibility.CALLS,
-    **_nexus.CALLS,
     **_deployment.CALLS,
     **_reset.CALLS,
     **_operator.CALLS,
     **_standalone_operator.CALLS,
 }
+"""Those that concern what is in one namespace."""
+_OF_HOSTS: Final[dict[str, Any]] = {**_nexus.CALLS, **_namespace.CALLS}
+CALLS: Final[dict[str, Any]] = {**_OF_NAMESPACES, **_OF_HOSTS}
 """All calls that are simulated, by their names."""
 
 _IDENTITY: Final = "client@wfsim"
@@ -55,11 +58,11 @@ _IDENTITY: Final = "client@wfsim"
 class SimulatedServiceClient(ServiceClient):
     """Answers the calls of clients in a simulation. Each is a fault point of kind "rpc", named after the call."""
 
-    def __init__(self, config: ConnectConfig, server: Server) -> None:
+    def __init__(self, config: ConnectConfig, host: Host) -> None:
         if config.identity == ConnectConfig(target_host=config.target_host).identity:
             config.identity = _IDENTITY  # the SDK's names the process and the machine, and histories repeat
         super().__init__(config)
-        self.server = server
+        self.host = host
 
     @property
     def worker_service_client(self) -> Any:
@@ -86,8 +89,7 @@ class SimulatedServiceClient(ServiceClient):
         answer = CALLS.get(rpc)
         if answer is None:
             raise NotSimulated(f"the server's call {rpc} is not simulated")
-        self.server.adopt(getattr(req, "namespace", ""))
-        called = self.server.here(self._call(answer, rpc, req, resp_type))
+        called = self.host.hosts.here(self._call(answer, rpc, req, resp_type))
         if getattr(req, "request_eager_execution", False):
             called = self._eagerly(called, req)
         if timeout is None:
@@ -101,7 +103,7 @@ class SimulatedServiceClient(ServiceClient):
         """Start a workflow as Core does, which asks for its first task only if a worker of this client has room."""
         sessions = [
             one.session
-            for one in self.server.workers
+            for one in self.host.server(req.namespace).workers
             if one.task_queue == req.task_queue.name
             and one.client.service_client is self
             and one.runs_workflows
@@ -118,12 +120,13 @@ class SimulatedServiceClient(ServiceClient):
                 slots.unreserve()
 
     async def _call(self, answer: Any, rpc: str, req: Any, resp_type: type[Any]) -> Any:
-        await sleep(self.server.settings.latency_ns / NS_PER_SECOND)
-        if self.server.simulation.watch is None:
-            return await answer(self.server, req, resp_type)
+        host = self.host
+        await sleep(host.settings.latency_ns / NS_PER_SECOND)
+        if host.hosts.simulation.watch is None:
+            return await answer(host if rpc in _OF_HOSTS else host.used(req.namespace), req, resp_type)
         try:
             await fault_point("call", kind="rpc", name=rpc)
-            answered = await answer(self.server, req, resp_type)
+            answered = await answer(host if rpc in _OF_HOSTS else host.used(req.namespace), req, resp_type)
             await fault_point("reply", kind="rpc", name=rpc)
         except InjectedFault as error:
             raise rpc_error(RPCStatusCode.UNAVAILABLE, str(error)) from error

@@ -292,10 +292,6 @@ async def _reset_sticky(server: Server, request: Any, answer: type[Any]) -> Any:
     return answer()
 
 
-async def _system_info(_server: Server, _request: Any, answer: type[Any]) -> Any:
-    return answer(server_version="wfsim")
-
-
 CALLS: Final[dict[str, Any]] = {
     "start_workflow_execution": _start,
     "signal_with_start_workflow_execution": _signal_with_start,
@@ -306,6 +302,5 @@ CALLS: Final[dict[str, Any]] = {
     "get_workflow_execution_history": _history,
     "describe_workflow_execution": _describe,
     "reset_sticky_task_queue": _reset_sticky,
-    "get_system_info": _system_info,
 }
 """The calls by their names in ``temporal.api.workflowservice``."""

@@ -1,21 +1,26 @@
-"""The server: executions, task queues, schedules, resets, and what clients start without a workflow."""
+"""The servers and their namespaces: executions, task queues, schedules, resets, what clients start by themselves."""
 
 from __future__ import annotations
 
+from wfsim_temporal.server._hosts import Host, Hosts, Namespace, hosts_here, no_namespace
 from wfsim_temporal.server._reset import Reset, reset, task_id_of
 from wfsim_temporal.server._schedule import Schedule
-from wfsim_temporal.server._server import Server, Settings, server_here
+from wfsim_temporal.server._server import Server, Settings
 from wfsim_temporal.server._standalone import StandaloneActivity
 from wfsim_temporal.server._standalone_nexus import StandaloneNexusOperation
 
 __all__ = [
+    "Host",
+    "Hosts",
+    "Namespace",
     "Reset",
     "Schedule",
     "Server",
     "Settings",
     "StandaloneActivity",
     "StandaloneNexusOperation",
+    "hosts_here",
+    "no_namespace",
     "reset",
-    "server_here",
     "task_id_of",
 ]

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import uuid
-from contextvars import copy_context
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from wfsim.errors import DesignError
-from wfsim.kernel import VirtualLoop, current, spawn
+from wfsim.kernel import spawn
 from wfsim.units import NS_PER_SECOND
 from wfsim_temporal.commands import merged, typed
-from wfsim_temporal.core import note_open_workflows
-from wfsim_temporal.errors import NotSimulated
 from wfsim_temporal.execution import Execution, HistoryLimits
 from wfsim_temporal.nexus import CALLBACK_TOKEN
 from wfsim_temporal.server._passage import Passage
@@ -27,20 +20,18 @@ from wfsim_temporal.versions import Deployments
 from wfsim_temporal.wire import FOREVER, job_of
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-    from wfsim.kernel import Simulation
     from wfsim_temporal.activities import AnyActivity
     from wfsim_temporal.commands import Start
-    from wfsim_temporal.nexus import AnyNexusOperation, Completion
+    from wfsim_temporal.nexus import Completion
     from wfsim_temporal.rpc import Batch
+    from wfsim_temporal.server._hosts import Host
     from wfsim_temporal.server._schedule import Schedule
     from wfsim_temporal.worker import Worker
 
 NS_PER_MILLISECOND = 1_000_000
-_ANY_NAMESPACE = "default"
-_UUID_MARKS = 0xF << 76 | 0x3 << 62  # where a UUID has its version and its variant
-_UUID_7 = 0x7 << 76 | 0x2 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +57,7 @@ class Settings:
     sandbox: bool = False
     suggest_continue_as_new_at: int | None = None
     history: HistoryLimits = field(default_factory=HistoryLimits)
-    namespace: str = _ANY_NAMESPACE
+    namespace: str = "default"
 
     def __post_init__(self) -> None:
         for name, least in (("latency_ns", 0), ("task_attempts", 1), ("activity_attempts", 1)):
@@ -82,14 +73,17 @@ class Settings:
 
 
 class Server:
-    """One server in one simulation. ``executions`` are all runs by run id, in the order of their start."""
+    """One namespace of a server, which is most of what there is of it to clients and workers.
 
-    def __init__(self, simulation: Simulation, settings: Settings) -> None:
+    ``executions`` are all runs by run id, in the order of their start. ``host`` has what its namespaces share.
+    """
+
+    def __init__(self, host: Host, namespace: str) -> None:
+        simulation = host.hosts.simulation
+        self.host = host
         self.simulation = simulation
-        simulation.witnesses.append(partial(note_open_workflows, self))
-        self.settings = settings
-        self.namespace = settings.namespace
-        self._is_named = settings.namespace != _ANY_NAMESPACE
+        self.settings = host.settings
+        self.namespace = namespace
         self.executions: dict[str, Execution] = {}
         self.activities: dict[bytes, AnyActivity] = {}
         self.workers: list[Worker] = []
@@ -97,31 +91,20 @@ class Server:
         self.operations: Runs[StandaloneNexusOperation] = Runs()
         self.schedules: dict[str, Schedule] = {}
         self.batches: dict[str, Batch] = {}
-        self.nexus_endpoints: dict[str, Any] = {}
-        self.nexus_operations: dict[str, AnyNexusOperation] = {}
+        self.nexus_operations = host.nexus_operations
         self.search_attribute_types: dict[str, str] = {}
         self.deployments = Deployments(self)
-        self.main_ended_ns: int | None = None
-        self.heartbeats: list[tuple[str, int]] = []  # of which activity, and of which attempt
+        self.heartbeats = host.hosts.heartbeats
         self._latest: dict[str, Execution] = {}
         self._queues: dict[str, TaskQueue] = {}
         self._nexus_queues: dict[str, TaskQueue] = {}
-        self._epoch_ns = (
-            int(simulation.start.timestamp()) * NS_PER_SECOND + simulation.start.microsecond * 1000
-        )
-        self._ids = simulation.stream("temporal/ids")
         self._jitter = simulation.stream("temporal/jitter")
-        # Timers of the server belong to nobody's process, so that no crash takes them away.
-        self._context = copy_context()
+        self._epoch_ns = host.hosts.epoch_ns
+        self._context = host.hosts.context
         self._loop = simulation.loop
         self.passage = Passage(self)
-        self.limits = settings.limits
-        self._latency_s = settings.latency_ns / NS_PER_SECOND
-
-    def adopt(self, namespace: str) -> None:
-        """Take the namespace that a client names first, unless the settings name one; there is one only."""
-        if namespace and not self._is_named:
-            self.namespace, self._is_named = namespace, True
+        self.limits = host.limits
+        self._latency_s = host.settings.latency_ns / NS_PER_SECOND
 
     # -- time and chance
 
@@ -147,26 +130,12 @@ class Server:
         return self._loop.create_future()
 
     async def here(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine in the simulation's main loop, whichever loop it is awaited in.
-
-        A program in a simulated thread has a loop of its own (``asyncio.run``), and no future crosses loops.
-        """
-        loop = asyncio._get_running_loop()
-        if loop is self._loop:
-            return await work
-        if not isinstance(loop, VirtualLoop):
-            work.close()
-            raise NotSimulated(
-                f"an event loop of another kind ({type(loop).__qualname__}) waits in real time and is not simulated. "
-                "Let asyncio.run, asyncio.Runner or asyncio.new_event_loop make the loop: they make a virtual one."
-            )
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+        """Run a coroutine in the simulation's main loop, whichever loop it is awaited in."""
+        return await self.host.hosts.here(work)
 
     def new_id(self) -> str:
-        """Draw an identifier, such as a run id: of version 7, which tells the milliseconds, as the server's are."""
-        milliseconds = self.now_ns // NS_PER_MILLISECOND
-        number = milliseconds << 80 | self._ids.randbits(80)
-        return str(uuid.UUID(int=number & ~_UUID_MARKS | _UUID_7))
+        """Draw an identifier, such as a run id."""
+        return self.host.hosts.new_id()
 
     def jittered_ns(self, most_ns: int) -> int:
         """Draw a time below ``most_ns`` nanoseconds, 0 for none."""
@@ -197,7 +166,7 @@ class Server:
 
     def nexus_endpoint(self, name: str) -> Any:
         """Give the Nexus endpoint of a name; None if there is none."""
-        return next((one for one in self.nexus_endpoints.values() if one.spec.name == name), None)
+        return self.host.nexus_endpoint(name)
 
     def call_back_soon(self, callbacks: Iterable[Any], told: Completion) -> None:
         """Tell Nexus operations what came of that which backs them; that goes by way of the caller's endpoint."""
@@ -336,22 +305,3 @@ class Server:
     def deadline_ns(self, ns: int | None) -> int:
         """Give the instant after some time; FOREVER for None."""
         return FOREVER if ns is None else self.now_ns + ns
-
-
-_servers: WeakKeyDictionary[Simulation, Server] = WeakKeyDictionary()
-
-
-def server_here(settings: Settings) -> Server:
-    """Give the server of the simulation that runs this code; the first who asks makes it.
-
-    Raises RuntimeError outside of a simulation.
-    """
-    simulation = current()
-    if simulation is None:
-        raise RuntimeError(
-            "a simulated Temporal server lives in a simulation only: connect to it in code that simulate() runs"
-        )
-    found = _servers.get(simulation)
-    if found is None:
-        found = _servers[simulation] = Server(simulation, settings)
-    return found

@@ -135,10 +135,10 @@ class StandaloneActivity(AnyActivity):
 
     @property
     def owner(self) -> dict[str, Any]:
-        """There is no workflow; it has a run of its own."""
-        none = dict.fromkeys(("workflow_id", "workflow_namespace", "workflow_run_id", "workflow_type"))
+        """There is no workflow, though a namespace of one is told; it has a run of its own."""
+        none = dict.fromkeys(("workflow_id", "workflow_run_id", "workflow_type"))
         own = {"activity_run_id": self.run_id, "priority": priority_of(self.priority)}
-        return {**none, **own}
+        return {**none, "workflow_namespace": self.server.namespace, **own}
 
     @property
     def facts(self) -> dict[str, Any]:

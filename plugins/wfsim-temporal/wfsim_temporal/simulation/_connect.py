@@ -27,7 +27,7 @@ from wfsim.kernel import current
 from wfsim_temporal.activities import raising_in_simulation
 from wfsim_temporal.execution import configured
 from wfsim_temporal.rpc import SimulatedServiceClient
-from wfsim_temporal.server import Server, Settings, server_here
+from wfsim_temporal.server import Host, Settings, hosts_here
 from wfsim_temporal.simulation._manager import simulated_manager
 from wfsim_temporal.worker import Worker, replaying_outside
 
@@ -35,17 +35,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _RealWorker = temporalio.worker.Worker
-_ADDRESS = "simulated.invalid:7233"
 _RAISES = "_raise_in_thread_if_pending_unlocked"
 
 
 @contextmanager
 def simulated_temporal(settings: Settings | None = None) -> Iterator[None]:
-    """Let code in simulations that run meanwhile connect to a simulated server, one in each simulation."""
+    """Let code in simulations that run meanwhile connect to simulated servers: one at each address."""
     chosen = Settings() if settings is None else settings
 
     def connect(config: ConnectConfig) -> SimulatedServiceClient:
-        return SimulatedServiceClient(config, server_here(chosen))
+        return SimulatedServiceClient(config, hosts_here().at(config.target_host, chosen))
 
     undo = [
         _replace(ServiceClient, "connect", staticmethod(_inside(connect, ServiceClient.connect))),
@@ -65,10 +64,10 @@ def simulated_temporal(settings: Settings | None = None) -> Iterator[None]:
             put_back()
 
 
-def make_client(server: Server, **options: Any) -> Client:
+def make_client(host: Host, **options: Any) -> Client:
     """Make a real client of a simulated server; ``options`` are those of ``Client``."""
-    service = SimulatedServiceClient(ConnectConfig(target_host=_ADDRESS), server)
-    return Client(service, namespace=server.namespace, **options)
+    service = SimulatedServiceClient(ConnectConfig(target_host=host.address), host)
+    return Client(service, **{"namespace": host.settings.namespace, **options})
 
 
 def _inside(act: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
@@ -136,7 +135,10 @@ class SimulatedEnvironment(WorkflowEnvironment):
     """What ``WorkflowEnvironment.start_local`` gives in a simulation."""
 
     async def shutdown(self) -> None:
-        """Do nothing: the server ends with the simulation."""
+        """Give the server's address free. What it has lives on, to be looked at when the simulation has ended."""
+        service = self.client.service_client
+        if isinstance(service, SimulatedServiceClient):
+            service.host.hosts.stop(service.host)
 
     async def sleep(self, duration: timedelta | float) -> None:
         """Wait in virtual time."""
@@ -145,6 +147,9 @@ class SimulatedEnvironment(WorkflowEnvironment):
     async def get_current_time(self, handle: Any = None) -> datetime:  # noqa: ARG002
         """Give the date on the virtual clock."""
         return datetime.now(UTC)  # noqa: TID251 - inside a simulation this is the virtual clock
+
+
+_LOCAL = "127.0.0.1"
 
 
 class SimulatedTestServer(SimulatedEnvironment):
@@ -181,11 +186,14 @@ def _replace_environment(
 ) -> Callable[[], None]:
     async def start(**options: Any) -> WorkflowEnvironment:
         known = {name: one for name, one in options.items() if name in _CLIENT_OPTIONS and one is not None}
-        client = await Client.connect(_ADDRESS, **known)
-        server = server_here(settings)
-        server.limits = configured(server.limits, options.get("dev_server_extra_args", ()))
+        namespace = known.setdefault("namespace", settings.namespace)
+        address = options.get("ip", _LOCAL), options.get("port")
+        host = hosts_here().start(settings, namespace, *address, is_open=kind is SimulatedTestServer)
+        host.limits = configured(host.limits, options.get("dev_server_extra_args", ()))
+        types = host.server(namespace).search_attribute_types
         for key in options.get("search_attributes", ()):
-            server.search_attribute_types[key.name] = key.indexed_value_type.name.title().replace("_", "")
+            types[key.name] = key.indexed_value_type.name.title().replace("_", "")
+        client = await Client.connect(host.address, **known)
         return kind.from_client(client)  # adds what makes an assertion that fails a failure of its workflow
 
     real = getattr(WorkflowEnvironment, name)

@@ -14,7 +14,7 @@ from wfsim.harness import Run
 from wfsim.kernel import Bounds
 from wfsim.units import NS_PER_SECOND, Duration, parse_duration
 from wfsim_temporal.errors import ReplayFailed
-from wfsim_temporal.server import Server, Settings, server_here
+from wfsim_temporal.server import Hosts, Server, Settings, hosts_here
 from wfsim_temporal.simulation._connect import make_client, simulated_temporal
 from wfsim_temporal.simulation._given import (
     called,
@@ -99,7 +99,7 @@ class Program:
     client_options: dict[str, Any] = field(default_factory=dict)
     settle_ns: int = 0
     bound_ns: int = Bounds().time_ns
-    servers: list[Server] = field(default_factory=list, repr=False, compare=False)
+    hosts: list[Hosts] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -109,21 +109,21 @@ class Program:
 
     async def run(self) -> Any:
         """Run it, inside a simulation."""
-        server = server_here(self.settings)
-        self.servers[:] = [server]
+        hosts = hosts_here()
+        self.hosts.append(hosts)
         definition = definition_of(self.main)
         if definition is None and not (self.workflows or self.activities):
             return await called(self.main, *self.args)
-        client = make_client(server, **self.client_options)
+        client = make_client(hosts.home(self.settings), **self.client_options)
         async with AsyncExitStack() as stack:
             for _ in range(self.workers):
                 await stack.enter_async_context(self.worker(client))
             try:
                 value = await self._drive(client)
             except Exception:
-                await self._settle(server)
+                await self._settle(hosts)
                 raise
-            await self._settle(server)
+            await self._settle(hosts)
             return value
 
     async def _drive(self, client: Client) -> Any:
@@ -131,12 +131,12 @@ class Program:
             return await called(self.main, client, *self.args)
         return await (await self.begin(client, self.workflow_id or self.name, *self.args)).result()
 
-    async def _settle(self, server: Server) -> None:
+    async def _settle(self, hosts: Hosts) -> None:
         """Let what is under way come to its end, if there is anything: workers outlive a workflow's result."""
-        simulation = server.simulation
-        began_ns = server.main_ended_ns = simulation.now_ns
+        simulation = hosts.simulation
+        began_ns = hosts.main_ended_ns = simulation.now_ns
         end_ns = min(began_ns + self.settle_ns, self.bound_ns - _LOOK_NS)  # workers take a moment to stop
-        while simulation.now_ns < end_ns and server.is_busy:
+        while simulation.now_ns < end_ns and any(one.is_busy for one in hosts.servers):
             await wfsim.sleep(min(_LOOK_NS, end_ns - simulation.now_ns) / NS_PER_SECOND)
 
     async def begin(self, client: Client, workflow_id: str, *args: Any) -> WorkflowHandle[Any, Any]:
@@ -225,19 +225,20 @@ def play(program: Program, run: Callable[[], Run]) -> TemporalRun:
         done = run()
     known = {one.name: getattr(done, one.name) for one in fields(Run)}
     known["again"] = lambda: play(program, run)
-    server = program.servers.pop()
-    if server.main_ended_ns is not None:
-        known["duration_ns"] = server.main_ended_ns
-    logs = tuple((one.start.workflow_id, one.log) for one in server.executions.values())
-    workers = server.workers
+    hosts = program.hosts.pop()
+    if hosts.main_ended_ns is not None:
+        known["duration_ns"] = hosts.main_ended_ns
+    executions = [one for server in hosts.servers for one in server.executions.values()]
+    logs = tuple((one.start.workflow_id, one.log) for one in executions)
+    workers = hosts.workers
     workflows = [one for worker in workers for one in worker.config()["workflows"]]
     return TemporalRun(
         **known,
         logs=logs,
         workflows=tuple(dict.fromkeys(workflows)),
-        classes=tuple(classes_for(server, one) for one in server.executions.values()),
+        classes=tuple(classes_for(one.server, one) for one in executions),
         options=_replay_options(workers),
-        heartbeats=tuple(server.heartbeats),
+        heartbeats=tuple(hosts.heartbeats),
     )
 
 

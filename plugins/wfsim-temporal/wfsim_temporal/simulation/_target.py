@@ -16,7 +16,7 @@ from wfsim.harness import Description, Reference
 from wfsim.units import NS_PER_SECOND, Duration, parse_duration
 from wfsim_temporal.execution import HistoryLimits
 from wfsim_temporal.rpc import CALLS
-from wfsim_temporal.server import Settings, server_here
+from wfsim_temporal.server import Settings, hosts_here
 from wfsim_temporal.simulation._connect import make_client
 from wfsim_temporal.simulation._file_modules import make_importable
 from wfsim_temporal.simulation._given import check_workers, definition_of
@@ -73,7 +73,7 @@ class TemporalTarget:
     async def start(self) -> System:
         """Start the server and the workers."""
         program = self.program
-        client = make_client(server_here(program.settings), **program.client_options)
+        client = make_client(hosts_here().home(program.settings), **program.client_options)
         for _ in range(program.workers):
             await program.worker(client).__aenter__()
         return System(client)

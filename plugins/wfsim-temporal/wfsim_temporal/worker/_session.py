@@ -112,12 +112,22 @@ class Session:
         """Call ``act(*args)`` in the worker's process after some time."""
         return self._loop.call_later(ns / NS_PER_SECOND, act, *args, context=self._context)
 
+    def successor(self) -> Session:
+        """Make the session that follows it in the same process, when the worker moves to another server."""
+        return self._context.copy().run(Session, self.worker)
+
+    def leave(self) -> None:
+        """Take no more tasks."""
+        if not self._is_stopped:
+            self._is_stopped, self._seen_ns = True, self.server.now_ns
+            self.server.queue(self.worker.task_queue).leave(self)
+            if self._nexus is not None:
+                self.server.nexus_queue(self.worker.task_queue).leave(self._nexus)
+
     async def stop(self) -> None:
         """Shut down: take no more tasks, give the attempts under way some time, cancel them and wait for them."""
-        self._is_stopped, self._seen_ns = True, self.server.now_ns
-        self.server.queue(self.worker.task_queue).leave(self)
+        self.leave()
         if self._nexus is not None:
-            self.server.nexus_queue(self.worker.task_queue).leave(self._nexus)
             await self._nexus.stop()
         await self._stop_attempts()
         self.slots.end()

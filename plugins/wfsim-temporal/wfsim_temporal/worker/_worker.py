@@ -15,6 +15,7 @@ import temporalio.worker
 import temporalio.workflow
 from temporalio.client import HeaderCodecBehavior
 from temporalio.runtime import Runtime
+from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner
 
 from wfsim.kernel import start_process
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from temporalio.client import Client
 
     from wfsim.kernel import Process
+    from wfsim_temporal.server import Server
 
 _SIGNATURE: Final = inspect.signature(temporalio.worker.Worker.__init__)
 
@@ -48,13 +50,8 @@ class Worker(temporalio.worker.Worker):
 
     def __init__(self, client: Client, **options: Any) -> None:
         config = _configured(client, options)
-        service = client.service_client
-        if not isinstance(service, SimulatedServiceClient):
-            raise TypeError(
-                "a worker in a simulation wants a client that was connected in the same simulation"
-            )
-        self.server = service.server
-        self.server.adopt(client.namespace)
+        service = _service_of(client)
+        self.server = service.host.server(client.namespace)
         self._settings = config
         self.data_converter = client.data_converter
         self.codec = Codec(client.data_converter, with_headers=_encodes_headers(client))
@@ -72,17 +69,20 @@ class Worker(temporalio.worker.Worker):
         self._activities = _activities(config)
         if self.runs_nexus:
             sdk_worker(self)  # handlers that are none are told here and now
-        self.metric_meter = (service.config.runtime or Runtime.default()).metric_meter
+        self.metric_meter = _runtime_of(service).metric_meter
         self.captured = self._capture()
         self._check_behaviors()
         self.patch_activation_callback: Any = config.get("patch_activation_callback")
         self.extern_functions = self._extern_functions()
         self.runner = self._runner()
-        number = sum(one.task_queue == self.task_queue for one in self.server.workers) + 1
+        known = self.server.host.hosts.workers
+        number = sum(one.task_queue == self.task_queue for one in known) + 1
+        known.append(self)
         self.server.workers.append(self)
         self._process_name = f"{self.task_queue}-worker-{number}"
         self.identity: str = config["identity"] or self._process_name
         self.session: Session | None = None
+        self._left: list[Session] = []
         self._process: Process | None = None
         self._over: asyncio.Future[None] = self.server.future()
         self._begun: asyncio.Future[None] = self.server.future()
@@ -137,12 +137,32 @@ class Worker(temporalio.worker.Worker):
 
     @property
     def client(self) -> Client:
-        """The client that it was made with, or another with other credentials."""
+        """The client that it was made with, or another: with other credentials, or of another server.
+
+        To that server the worker moves at once; its namespace stays what it was.
+        """
         return self._client
 
     @client.setter
     def client(self, value: Client) -> None:
-        self._client = value
+        service, before = _service_of(value), _service_of(self._client)
+        if _runtime_of(service) is not _runtime_of(before):
+            raise ValueError("New client is not on the same runtime as the existing client")
+        self._client = self._settings["client"] = value
+        if service.host is not before.host:
+            self._move(service.host.server(self.server.namespace))
+
+    def _move(self, server: Server) -> None:
+        """Take tasks of another server; what is under way is brought to its end where it was taken."""
+        self.server = server
+        if self not in server.workers:
+            server.workers.append(self)
+        session = self.session
+        if session is not None and session.is_alive:
+            session.leave()
+            self._left.append(session)
+            self.session = session.successor()
+            self.session.poll()
 
     def config(self, **_options: Any) -> Any:
         """Give the arguments that it was made with, completed."""
@@ -259,11 +279,21 @@ class Worker(temporalio.worker.Worker):
     async def _run_here(self) -> None:
         if self._process is not None:
             raise RuntimeError("Already started")
+        self._check_namespace()
         self._process = start_process(self._process_name, self._live)
         try:
             await asyncio.shield(self._over)
         finally:
             await self._end()
+
+    def _check_namespace(self) -> None:
+        try:
+            self.server.host.used(self.server.namespace)
+        except RPCError as error:
+            raise RuntimeError(
+                f"Worker validation failed: Namespace {self.server.namespace} was not found or otherwise could not be "
+                f"described: Status {{ code: NotFound, message: {error.message!r} }}"
+            ) from None
 
     async def _live(self) -> None:
         """One life, in the worker's process; a restart calls it again."""
@@ -279,7 +309,8 @@ class Worker(temporalio.worker.Worker):
         if not self._begun.done():
             self._begun.set_result(None)
         await self._stop
-        await self.session.stop()
+        for session in (*self._left, self.session):
+            await session.stop()
 
     async def _end(self) -> None:
         if not self._over.done():
@@ -324,6 +355,17 @@ class _ByDefinition:
 
     def create_instance(self, details: Any) -> Any:
         return (self._sandboxed if details.defn.sandboxed else self._plain).create_instance(details)
+
+
+def _service_of(client: Client) -> SimulatedServiceClient:
+    service = client.service_client
+    if not isinstance(service, SimulatedServiceClient):
+        raise TypeError("a worker in a simulation wants a client that was connected in the same simulation")
+    return service
+
+
+def _runtime_of(service: SimulatedServiceClient) -> Runtime:
+    return service.config.runtime or Runtime.default()
 
 
 def _configured(client: Client, options: dict[str, Any]) -> dict[str, Any]:
