@@ -360,7 +360,7 @@ async def self_of(client):
 
 
 async def linked(handle):
-    """Give the events that have links, with where these lead to."""
+    """Give the events that have links, with where these lead to; not each SDK links what was done at once."""
     found = []
     for event in (await handle.fetch_history()).events:
         started = event.workflow_execution_started_event_attributes
@@ -368,7 +368,8 @@ async def linked(handle):
         for link in links:
             to = link.workflow_event
             kind = EventType.Name(event.event_type)
-            found.append([kind, to.namespace, to.workflow_id, to.event_ref.event_id])
+            if kind != "EVENT_TYPE_NEXUS_OPERATION_COMPLETED":
+                found.append([kind, to.namespace, to.workflow_id, to.event_ref.event_id])
     return found
 
 
