@@ -264,7 +264,8 @@ def test_a_history_that_is_too_big_ends_its_run(simulate):
     """The signal that finds it so is refused with INVALID_ARGUMENT."""
 
     async def main(client):
-        handle = await client.start_workflow(Ticks.run, args=[100, False], id="t", task_queue="wfsim")
+        queue = "nobody"  # no task begins that would find it first
+        handle = await client.start_workflow(Ticks.run, args=[100, False], id="t", task_queue=queue)
         for number in range(10):
             try:
                 await handle.signal(Ticks.note, "x" * 20_000)

@@ -2,41 +2,61 @@
 
 import asyncio
 import json
+from datetime import timedelta
 
 import pytest
 import reset_cases
+import reset_open_cases
 import wfsim_temporal
 from real_server import RECORDED, on_real_server
 from temporalio import workflow
 from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.nexus.v1 import EndpointSpec, EndpointTarget
+from temporalio.api.operatorservice.v1 import CreateNexusEndpointRequest
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
-from wfsim_temporal import NotSimulated
+from temporalio.client import WorkflowUpdateStage
 
-NAMES = list(reset_cases.CASES)
+import wfsim
+
+NAMES = [*reset_cases.CASES, *reset_open_cases.CASES]
 WORKER = {
     "workflows": [reset_cases.Wishes],
     "activities": [reset_cases.takes],
     "task_queue": reset_cases.QUEUE,
 }
+OPEN = {
+    "workflows": [reset_open_cases.Leader, reset_open_cases.Follower],
+    "activities": [reset_open_cases.beats, reset_open_cases.pauses],
+    "task_queue": reset_open_cases.QUEUE,
+}
+OPEN_OPTIONS = {
+    "nexus_service_handlers": [reset_open_cases.Handler()],
+    "max_heartbeat_throttle_interval": timedelta(seconds=0.05),
+}
 
 
 @pytest.fixture(scope="module")
 def simulated():
-    run = wfsim_temporal.simulate(reset_cases.play_all, **WORKER)
-    played = run.result()
-    assert run.check_replay() > len(NAMES)
+    runs = [
+        wfsim_temporal.simulate(reset_cases.play_all, **WORKER),
+        wfsim_temporal.simulate(reset_open_cases.play_all, **OPEN, worker_options=OPEN_OPTIONS),
+    ]
+    played = {name: one for run in runs for name, one in run.result().items()}
+    assert sum(run.check_replay() for run in runs) > len(NAMES)
     return json.loads(json.dumps(played))
 
 
 @pytest.fixture(scope="module")
 def real():
-    return json.loads(json.dumps(on_real_server(reset_cases.play_all, **WORKER)))
+    played = on_real_server(reset_cases.play_all, **WORKER)
+    played |= on_real_server(reset_open_cases.play_all, **OPEN, **OPEN_OPTIONS)
+    return json.loads(json.dumps(played))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_answers_are_those_that_the_real_server_gave(simulated, name):
     """When they were recorded; for where there is none."""
-    assert simulated[name][0] == RECORDED["resets"][name]
+    assert simulated[name][0] == {**RECORDED["resets"], **RECORDED["open-resets"]}[name]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -146,29 +166,72 @@ def test_a_worker_that_crashes_replays_a_run_that_was_reset(simulate):
     assert simulate(main, faults=[crash], **options).result() == expected
 
 
+def test_a_run_is_reset_to_a_task_that_timed_out(simulate):
+    """What the workflow was to learn there it learns anew; what came later comes again."""
+
+    async def main(client):
+        handle = await client.start_workflow(reset_cases.Wishes.run, False, id="slow", task_queue="wfsim")
+        await asyncio.sleep(1)
+        await handle.signal("wish", "note")
+        await asyncio.sleep(1)
+        await handle.signal("wish", "patch")
+        await asyncio.sleep(9)
+        history = await handle.fetch_history()
+        late = [
+            one.event_id for one in history.events if one.HasField("workflow_task_timed_out_event_attributes")
+        ]
+        assert len(late) == 1
+        await reset_to(client, "slow", late[0])
+        again = client.get_workflow_handle("slow")
+        await again.signal("wish", "done")
+        return await again.result()
+
+    slow = wfsim.delay("Wishes", "20s", on="workflow_task", attempts=3)
+    run = simulate(main, workflows=[reset_cases.Wishes], activities=[reset_cases.takes], faults=[slow])
+    assert run.result() == ["no note", 0.0, "note", "patch", True, "done", "noted"]
+    assert run.check_replay() == 2
+
+
+@pytest.mark.parametrize("fault", ["none", "evict", "crash"])
+def test_what_was_open_goes_on_whichever_worker_replays_it(simulate, fault):
+    """A child, an operation and an update of a run that was reset, with workers that forget and die."""
+
+    async def main(client):
+        await make_endpoint(client)
+        bench = reset_open_cases.Bench(client, "open")
+        handle = await bench.start()
+        await handle.start_update("ask", "tea", id="u", wait_for_stage=WorkflowUpdateStage.ACCEPTED)
+        await bench.wish("open", "child", "nexus", "other")
+        await bench.back()
+        again = client.get_workflow_handle("open")
+        for id in ("open-child", await bench.backing()):
+            await client.get_workflow_handle(id).signal("wish", "done")
+        await again.signal("answer")
+        await asyncio.sleep(30)
+        await again.signal("wish", "done")
+        return await again.result(), await again.get_update_handle("u").result()
+
+    faults = {
+        "none": [],
+        "evict": [wfsim_temporal.evict("Leader", tasks=range(1, 100))],
+        "crash": [wfsim_temporal.crash_worker("Leader", task=one, restart_after="2s") for one in (2, 4)],
+    }
+    run = simulate(main, **OPEN, worker_options=OPEN_OPTIONS, faults=faults[fault])
+    ended = ["asked tea", "child", "nexus", "other", "done", ["child", "done"], ["backing", "done"]]
+    assert run.result() == (ended, "tea it is")
+
+
+async def make_endpoint(client):
+    target = EndpointTarget.Worker(namespace="default", task_queue=reset_open_cases.QUEUE)
+    spec = EndpointSpec(name=reset_open_cases.QUEUE, target=EndpointTarget(worker=target))
+    await client.operator_service.create_nexus_endpoint(CreateNexusEndpointRequest(spec=spec))
+
+
 @workflow.defn
 class Parent:
     @workflow.run
     async def run(self) -> None:
         await workflow.execute_child_workflow(reset_cases.Wishes.run, False, id="child")
-
-
-@pytest.mark.parametrize(("id", "what"), [("parent", "a child workflow"), ("child", "its parent")])
-def test_what_cannot_be_begun_again_is_refused(simulate, id, what):
-    """With what it is, and another way."""
-
-    async def main(client):
-        await client.start_workflow(Parent.run, id="parent", task_queue="wfsim")
-        await asyncio.sleep(1)
-        history = await client.get_workflow_handle(id).fetch_history()
-        last = [
-            one.event_id for one in history.events if one.HasField("workflow_task_completed_event_attributes")
-        ][-1]
-        await reset_to(client, id, last)
-
-    run = simulate(main, workflows=[Parent, reset_cases.Wishes], activities=[reset_cases.takes])
-    assert isinstance(run.error, NotSimulated)
-    assert what in str(run.error)
 
 
 def test_a_parent_learns_that_its_child_was_deleted(simulate):

@@ -6,6 +6,7 @@ from wfsim_temporal.commands._activity import Activity
 from wfsim_temporal.commands._child import Child
 from wfsim_temporal.commands._commands import TERMINAL, Commands, Timer, events_of
 from wfsim_temporal.commands._continuation import after_failure
+from wfsim_temporal.commands._external import Cancel, Signal
 from wfsim_temporal.commands._id_policy import TERMINATE_EXISTING, TERMINATE_IF_RUNNING, USE_EXISTING, refusal
 from wfsim_temporal.commands._nexus_operation import ABANDON, MOST_OPEN, TRY_CANCEL, NexusOperation
 from wfsim_temporal.commands._pending import pending_info, told_options
@@ -21,9 +22,11 @@ __all__ = [
     "TRY_CANCEL",
     "USE_EXISTING",
     "Activity",
+    "Cancel",
     "Child",
     "Commands",
     "NexusOperation",
+    "Signal",
     "Start",
     "Timer",
     "after_failure",

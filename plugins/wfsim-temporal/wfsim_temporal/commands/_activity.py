@@ -57,6 +57,7 @@ class Activity(AnyActivity):
         self.execution = execution
         self.event_id = 0
         self.is_resolved = False
+        self.cancel_event_id = 0
         self._stamp: dict[str, Any] | None = None
         self._first_limits = self.limits
 
@@ -225,8 +226,9 @@ class Activity(AnyActivity):
 
     # -- cancellation
 
-    def cancel_if_not_started(self) -> None:
-        """Take the workflow's wish."""
+    def cancel_if_not_started(self, event_id: int) -> None:
+        """Take the workflow's wish, noted as event ``event_id``."""
+        self.cancel_event_id = event_id
         self.request_cancel(_NOT_STARTED)
 
     def canceled_job(self, details: Any = None) -> Job:
@@ -272,7 +274,8 @@ class Activity(AnyActivity):
             payloads = [] if ending.payload is None else [ending.payload]
             return {"result": {"payloads": payloads}}, resolution(completed={"result": ending.payload})
         if ending.kind == "canceled":
-            return {"details": ending.details}, self._canceled(ending.details)
+            told = {"details": ending.details, "latest_cancel_requested_event_id": self.cancel_event_id}
+            return told, self._canceled(ending.details)
         message = f"Activity task {ending.kind.replace('_', ' ')}"
         failure = self._failure(message, ending.state, ending.failure)
         attributes = {"failure": ending.failure, "retry_state": ending.state}

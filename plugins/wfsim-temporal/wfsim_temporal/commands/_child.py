@@ -30,19 +30,50 @@ class Child:
     Attributes:
         run: its latest run; None before it started.
         is_resolved: whether the workflow knows the outcome.
+        is_over: whether the parent's history has it.
+        passed_to: the same child as a run knows it that its parent was reset to.
         user_metadata: its summary and details, if the workflow gave any.
     """
 
-    def __init__(self, owner: Execution, asked: Any) -> None:
+    def __init__(self, owner: Execution, asked: Any, origin: Child | None = None) -> None:
         self.owner = owner
         self.asked = asked
-        self.run: Execution | None = None
         self.initiated_id = 0
-        self.is_resolved = False
+        self.is_resolved = self.is_over = False
+        self.passed_to: Child | None = None
+        self._origin = origin
+        self._run: Execution | None = None
         self.user_metadata: Any = None
         self._started_id = 0
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it belongs to this parent, and not to a run that this one was reset from."""
+        return self._origin is None
+
+    @property
+    def run(self) -> Execution | None:
+        """See above."""
+        return self._run if self._origin is None else self._origin.run
+
+    @run.setter
+    def run(self, run: Execution) -> None:
+        if self._origin is None:
+            self._run = run
+        else:
+            self._origin.run = run
+
     # -- beginning
+
+    def for_reset(self, owner: Execution, started_id: int) -> Child:
+        """Give it as a run knows it that its parent is reset to; ``started_id`` is 0 if it had not begun at that time.
+
+        What has begun belongs to the old parent, as on a real server: the new one learns of its end, and no more.
+        """
+        made = Child(owner, self.asked, None if self.run is None else self)
+        made.initiated_id, made._started_id = self.initiated_id, started_id
+        made.user_metadata = self.user_metadata
+        return made
 
     def initiated_attributes(self) -> dict[str, Any]:
         """Give the attributes of the event that initiates it."""
@@ -82,7 +113,10 @@ class Child:
 
     def begin(self) -> None:
         """Start it, unless its id is taken."""
-        if self.owner.is_closed:
+        if self.owner.is_closed or self._started_id:
+            return
+        if not self.is_own:  # the server knows the request
+            self._tell_start()
             return
         server = self.owner.server
         before = server.find(self.asked.workflow_id)
@@ -92,7 +126,16 @@ class Child:
         if before is not None:
             server.terminate(before, "TerminateIfRunning WorkflowIdReusePolicy Policy")
         self.run = server.begin(start_of_child(self.asked, self))
-        self.owner.receive("CHILD_WORKFLOW_EXECUTION_STARTED", self._base(), self._started, self._note_start)
+        self._tell_start()
+
+    def begin_again(self, run: Execution) -> None:
+        """Tell a parent that was reset that it has begun since, as ``run``."""
+        if not self._started_id:
+            self._tell_start(run, wakes=False)
+
+    def _tell_start(self, run: Execution | None = None, *, wakes: bool = True) -> None:
+        kind, told = "CHILD_WORKFLOW_EXECUTION_STARTED", self._base(run)
+        self.owner.receive(kind, told, self._started, self._note_start, wakes=wakes)
 
     def _note_start(self) -> None:
         self._started_id = len(self.owner.log) + 1
@@ -122,15 +165,15 @@ class Child:
     def _start_job(self, **outcome: Any) -> Job:
         return job_of(resolve_child_workflow_execution_start={"seq": self.asked.seq, **outcome})
 
-    def reference(self) -> dict[str, str]:
-        """Name the child's execution."""
-        run_id = "" if self.run is None else self.run.run_id
-        return {"workflow_id": self.asked.workflow_id, "run_id": run_id}
+    def reference(self, run: Execution | None = None) -> dict[str, str]:
+        """Name the child's execution, by its latest run if no other is given."""
+        named = run or self.run
+        return {"workflow_id": self.asked.workflow_id, "run_id": "" if named is None else named.run_id}
 
-    def _base(self) -> dict[str, Any]:
+    def _base(self, run: Execution | None = None) -> dict[str, Any]:
         who = self._who()
         del who["workflow_id"]
-        return {**who, "workflow_execution": self.reference(), "initiated_event_id": self.initiated_id}
+        return {**who, "workflow_execution": self.reference(run), "initiated_event_id": self.initiated_id}
 
     # -- cancellation
 
@@ -162,13 +205,13 @@ class Child:
     def request_cancel(self, initiated_id: int, reason: str) -> None:
         """Ask the child to cancel itself."""
         server = self.owner.server
-        run = server.open_execution(self.asked.workflow_id)
+        run = server.find(self.asked.workflow_id)  # that it has ended is no objection
         attributes = {
             "initiated_event_id": initiated_id,
             "namespace": server.namespace,
-            "workflow_execution": {"workflow_id": self.asked.workflow_id},
+            "workflow_execution": self.reference(),
         }
-        if run is None:
+        if run is None or not self.is_own:
             kind = "REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED"
             self.owner.receive(kind, {**attributes, "cause": 1}, None)
             return
@@ -182,10 +225,14 @@ class Child:
 
     # -- the end
 
-    def on_closed(self, run: Execution) -> None:
+    def on_closed(self, run: Execution, *, wakes: bool = True) -> None:
         """Tell the parent how the child's last run ended."""
-        if self.owner.is_closed:
+        if self.passed_to is not None:
+            self.passed_to.on_closed(run, wakes=wakes)
             return
+        if self.owner.is_closed or self.is_over:
+            return
+        self.is_over = True
         kind, attributes, job = _ENDINGS[run.status](self, run)
 
         def resolve() -> Job | None:
@@ -195,9 +242,9 @@ class Child:
             return job
 
         def all_attributes() -> dict[str, Any]:
-            return {**self._base(), "started_event_id": self._started_id, **attributes}
+            return {**self._base(run), "started_event_id": self._started_id, **attributes}
 
-        self.owner.receive(f"CHILD_WORKFLOW_EXECUTION_{kind}", all_attributes, resolve)
+        self.owner.receive(f"CHILD_WORKFLOW_EXECUTION_{kind}", all_attributes, resolve, wakes=wakes)
 
     def _completed(self, run: Execution) -> tuple[str, dict[str, Any], Job]:
         job = self._result_job(completed={"result": run.result})
@@ -240,7 +287,7 @@ class Child:
     def on_parent_closed(self) -> None:
         """Do what the parent-close policy says, now that the parent has ended."""
         server, policy = self.owner.server, self.asked.parent_close_policy or _TERMINATE
-        if self.run is None or self.run.is_closed:
+        if self.run is None or self.run.is_closed or not self.is_own:
             return
         if policy == _TERMINATE:
             server.soon(server.terminate, self.run, "by parent close policy")

@@ -91,8 +91,8 @@ class Commands:
     def _request_cancel_activity(self, activity: Activity) -> None:
         if activity.is_over:
             return  # it ended while this task was under way
-        self._add("ACTIVITY_TASK_CANCEL_REQUESTED", scheduled_event_id=activity.event_id)
-        activity.cancel_if_not_started()
+        event_id = self._add("ACTIVITY_TASK_CANCEL_REQUESTED", scheduled_event_id=activity.event_id)
+        activity.cancel_if_not_started(event_id)
 
     def _local_activity_marker(self, attributes: dict[str, Any]) -> None:
         self._add("MARKER_RECORDED", **attributes)
@@ -126,6 +126,7 @@ class Commands:
             child_workflow_only=True,
             reason=reason,
         )
+        self._execution.externals[initiated_id] = asked
         self._server.soon(child.request_cancel, initiated_id, reason)
 
     def _signal_external(self, asked: Any) -> None:
@@ -133,6 +134,7 @@ class Commands:
         initiated_id = self._add(
             "SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED", **call.initiated_attributes()
         )
+        self._execution.externals[initiated_id] = asked
         self._server.soon(call.arrive, initiated_id)
 
     def _cancel_external(self, asked: Any) -> None:
@@ -140,6 +142,7 @@ class Commands:
         initiated_id = self._add(
             "REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED", **call.initiated_attributes()
         )
+        self._execution.externals[initiated_id] = asked
         self._server.soon(call.arrive, initiated_id)
 
     # -- properties of the workflow

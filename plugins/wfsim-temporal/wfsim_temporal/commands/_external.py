@@ -57,6 +57,8 @@ class Signal:
     def _deliver(self, initiated_id: int, copies: int) -> None:
         server = self._sender.server
         target = server.open_execution(self._workflow_id, self._run_id)
+        if self._is_child and not self._sender.children.reaches(self._workflow_id):
+            target = None
         for _ in range(copies):
             if target is None:
                 break
@@ -94,7 +96,7 @@ class Cancel:
     def arrive(self, initiated_id: int) -> None:
         """Deliver it, and tell the sender."""
         server = self._sender.server
-        target = server.open_execution(self._target.workflow_id, self._target.run_id)
+        target = server.find(self._target.workflow_id, self._target.run_id)  # it may have ended
         told = {"seq": self._asked.seq}
         kind, cause = "EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED", {}
         if target is None:

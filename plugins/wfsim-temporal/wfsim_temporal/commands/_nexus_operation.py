@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from temporalio.api.failure.v1 import Failure
 
 from wfsim_temporal.nexus import AnyNexusOperation, End, operation_failure
-from wfsim_temporal.wire import Job, job_of, link_to_event
+from wfsim_temporal.wire import SCHEDULE_TO_START, START_TO_CLOSE, Job, job_of, link_to_event
 
 if TYPE_CHECKING:
     from wfsim_temporal.execution import Execution, Journal
@@ -91,6 +91,31 @@ class NexusOperation(AnyNexusOperation):
             "attempt": self.attempt,
             "scheduled_event_id": self.event_id,
         }
+
+    # -- a run that was reset
+
+    def for_reset(self, execution: Execution) -> NexusOperation:
+        """Give the same operation as a run has it that its caller is reset to: the handler knows it by the same id."""
+        made = NexusOperation(execution, self.asked)
+        made.event_id, made.request_id = self.event_id, self.request_id
+        return made
+
+    def begin_again(self, attributes: dict[str, Any]) -> None:
+        """Take over from the run before that the handler has begun it."""
+        self._drop_request()
+        self._disarm(SCHEDULE_TO_START, "retry")
+        self.token, self._is_started = attributes["operation_token"], True
+        self._arm(START_TO_CLOSE)
+        self.execution.receive("NEXUS_OPERATION_STARTED", attributes, self._started_job, wakes=False)
+
+    def end_again(self, kind: str, attributes: dict[str, Any]) -> None:
+        """Take over from the run before how it has ended: "COMPLETED", "FAILED", "CANCELED" or "TIMED_OUT"."""
+        self.abandon()
+        word = kind.lower()
+        outcome = {_OUTCOMES.get(word, word): attributes.get("failure") or attributes["result"]}
+        self.execution.receive(
+            f"NEXUS_OPERATION_{kind}", attributes, lambda: self._resolve(outcome), wakes=False
+        )
 
     # -- the beginning and the end
 

@@ -38,6 +38,7 @@ class WorkflowTask:
     Attributes:
         pending: jobs for the next task.
         done: the activations of each completed task, for replay.
+        undone: the jobs of those that failed or timed out, by the events that scheduled them.
         late_jobs: jobs without an event (updates) that came while a task is under way.
         count: how many were started.
         sticky: the worker's session that has the workflow in its cache.
@@ -55,6 +56,7 @@ class WorkflowTask:
         self.buffered: list[tuple[Any, ...]] = []
         self.late_jobs: list[Any] = []
         self.done: list[list[Activation]] = []
+        self.undone: dict[int, list[Any]] = {}
         self.count = 0
         self.sticky: Session | None = None
         self.jobs: list[Any] = []
@@ -69,7 +71,8 @@ class WorkflowTask:
         self.target_changed = False
         self._is_moving = False
         self._state = "idle"
-        self._attempt = 1
+        self._attempt = self._tries = 1
+        self._was_sticky = False
         self._mark = 0
         self._scheduled_id = self._started_id = 0
         self._timeout: asyncio.TimerHandle | None = None
@@ -111,8 +114,11 @@ class WorkflowTask:
             self._state = "idle"
             self.schedule()
 
-    def schedule(self) -> None:
-        """Schedule a task, unless one is open already."""
+    def schedule(self, *, at_once: bool = False) -> None:
+        """Schedule a task, unless one is open already.
+
+        ``at_once`` it is part of the answer to the worker that has completed the one before.
+        """
         execution = self.execution
         if execution.is_closed or self._state != "idle":
             return
@@ -122,6 +128,7 @@ class WorkflowTask:
         if sticky is not None and not self._keeps(sticky):
             self.drop()
             sticky = None
+        self._was_sticky = sticky is not None
         name = execution.start.task_queue
         queue = (
             {"name": name, "kind": 1}
@@ -132,7 +139,16 @@ class WorkflowTask:
         self._scheduled_id = execution.add(
             "WORKFLOW_TASK_SCHEDULED", task_queue=queue, start_to_close_timeout=timeout, attempt=self._attempt
         )
-        self._offer(sticky)
+        if at_once and sticky is not None and self._can_answer(sticky):
+            self.hand_to(sticky, is_answer=True)
+        else:
+            self._offer(sticky)
+
+    def _can_answer(self, sticky: Session) -> bool:
+        """Whether the worker takes the task with the answer, past the queue and what may hold it up there."""
+        queue, passage = self.execution.start.task_queue, self.execution.server.passage
+        is_free = sticky.is_alive and sticky.takes(is_workflow_task=True)
+        return is_free and not passage.is_held_up(queue, self.name)
 
     def _keeps(self, sticky: Session) -> bool:
         is_there = sticky.is_alive or sticky.was_seen_lately
@@ -184,8 +200,8 @@ class WorkflowTask:
 
     # -- on a worker
 
-    def hand_to(self, session: Session) -> None:
-        """Start it on a worker."""
+    def hand_to(self, session: Session, *, is_answer: bool = False) -> None:
+        """Start it on a worker, which learns of it now, or (``is_answer``) a message's time later."""
         execution, server = self.execution, self.execution.server
         if execution.limits.refuses(1):
             return
@@ -211,7 +227,7 @@ class WorkflowTask:
             self.drop()
             self.sticky = session
         timeout_ns = execution.start.task_timeout_ns
-        if not session.work_on(self) or server.settings.latency_ns >= timeout_ns:
+        if not session.work_on(self, is_answer=is_answer) or server.settings.latency_ns >= timeout_ns:
             self._timeout = server.after(timeout_ns, self._worker_is_silent, self.token)
 
     def _new_machines(self) -> None:
@@ -225,7 +241,7 @@ class WorkflowTask:
     def _worker_is_silent(self, token: int) -> None:
         if self.is_current(token):
             self.drop()
-            if self.refusal and self._attempt >= self.execution.server.settings.task_attempts:
+            if self.refusal and self._tries >= self.execution.server.settings.task_attempts:
                 self._give_up(self._stuck(self.refusal))
             else:
                 self._time_out(START_TO_CLOSE, self._started_id)
@@ -243,7 +259,7 @@ class WorkflowTask:
         )
         execution.journal.fact("workflow_task", "timed out", self.count)
         if timeout_type == START_TO_CLOSE:
-            self._attempt += 1
+            self._count_try()
         self._again()
 
     def _again(self, delay_ns: int = 0) -> None:
@@ -276,6 +292,7 @@ class WorkflowTask:
         if is_repeated and len(log) == self._mark + own:
             log.cut(self._mark)
         else:
+            self.undone[self._scheduled_id] = list(self.jobs or self.pending)
             self.execution.add(kind, **attributes)
 
     # -- completion
@@ -297,18 +314,24 @@ class WorkflowTask:
         is_nondeterministic = isinstance(error, NonDeterministicWorkflow)
         cause = cause or (_NON_DETERMINISM if is_nondeterministic else _WORKER_UNHANDLED_FAILURE)
         self._write_end("WORKFLOW_TASK_FAILED", self._failed(cause, failure))
-        if error is None and self._attempt >= settings.task_attempts:
+        if error is None and self._tries >= settings.task_attempts:
             error = self._stuck(words_of(failure))
         if error is not None:
             self._give_up(error)
             return
-        self._attempt += 1
+        self._count_try()
         backoffs = self._attempt - _BACKOFF_FROM_ATTEMPT
         self._again(_BACKOFF_NS * 2**backoffs if backoffs >= 0 else 0)
 
     def _stuck(self, message: str) -> WorkflowTaskStuck:
         start = self.execution.start
-        return WorkflowTaskStuck(start.workflow_id, start.workflow_type, self._attempt, message)
+        return WorkflowTaskStuck(start.workflow_id, start.workflow_type, self._tries, message)
+
+    def _count_try(self) -> None:
+        """Count; a first try by the worker that had the workflow in its cache is none to the server."""
+        self._tries += 1
+        if not self._was_sticky:
+            self._attempt += 1
 
     def _give_up(self, error: Exception) -> None:
         self._state = "stuck"
@@ -376,7 +399,7 @@ class WorkflowTask:
         )
         self.done.append(self.activations)
         self._new_machines()
-        self._attempt = 1
+        self._attempt = self._tries = 1
         Commands(execution, completed_id).apply(commands)
         if not execution.is_closed and not self.machines.local_activities and not self._is_cached():
             self.drop()
@@ -406,15 +429,26 @@ class WorkflowTask:
             self._is_moving = False
             self.execution.server.soon(self.execution.server.queue(self.execution.start.task_queue).serve)
         if not self.execution.is_closed:
+            is_woken = is_wanted or any(wakes for *_, wakes in self.buffered)
+            self._state = "flushing"  # the next task comes after all that has waited for this one
             self._flush()
-            if is_wanted or self.pending:
-                self.schedule()
+            self._state = "idle"
+            if is_woken or self.pending:
+                self.schedule(at_once=True)
         self._wake()
 
     def heartbeat(self, token: int) -> None:
         """Complete the task in time, though local activities are under way, and ask for another."""
         if self.machines.local_activities:
             self.complete(token, wants_another=True)
+
+    def jobs_at(self, scheduled_id: int, number: int) -> list[Any]:
+        """Give what the workflow learnt at the task that an event scheduled, with so many completed before it."""
+        if scheduled_id in self.undone:
+            return self.undone[scheduled_id]
+        if number < len(self.done):
+            return self.done[number][0].jobs if self.done[number] else []
+        return self.jobs or self.pending
 
     # -- the end
 

@@ -23,6 +23,24 @@ class Children:
         child = self._own[asked.seq] = Child(self._owner, asked)
         return child
 
+    def restore(self, child: Child) -> None:
+        """Have a child that another run has begun, whose history this one shares."""
+        self._own[child.asked.seq] = child
+
+    def pass_on(self, successors: Children) -> None:
+        """Let the children of this run tell another one of their end, as far as it knows them."""
+        for seq, child in self._own.items():
+            child.passed_to = successors.get(seq)
+
+    def by_event(self, initiated_id: int) -> Child | None:
+        """Give the child that an event has initiated."""
+        return next((one for one in self._own.values() if one.initiated_id == initiated_id), None)
+
+    def reaches(self, workflow_id: str) -> bool:
+        """Whether a workflow, if it is the latest child of that id, takes this run for its parent."""
+        known = [one for one in self._own.values() if one.asked.workflow_id == workflow_id]
+        return not known or known[-1].is_own
+
     def get(self, seq: int) -> Child | None:
         """Give the child of a number."""
         return self._own.get(seq)

@@ -45,6 +45,8 @@ class Execution:
         failure: the failure of a failed one.
         paused_types: types of activities that an operator has paused.
         next_run: the run that follows this one (continue-as-new, retry).
+        was_reset: whether another run goes on with its history: then nobody is told that this one has ended.
+        externals: what it has asked of other workflows, by the events that say so.
     """
 
     def __init__(self, server: Server, start: Start, run_id: str) -> None:
@@ -82,6 +84,8 @@ class Execution:
         self.retry_state = 0
         self.next_run: Execution | None = None
         self.waited_at: list[str] = []
+        self.was_reset = False
+        self.externals: dict[int, Any] = {}
         self.closed = server.future()
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -267,17 +271,20 @@ class Execution:
         self.updates.close()
         if not self.closed.done():
             self.closed.set_result(None)
-        if self.next_run is None:
-            if self.start.parent is not None:
-                self.server.soon(self.start.parent.on_closed, self)
-            if self.callbacks:
-                failure = None if status == "completed" else outcome_of_run(self)
-                told = Completion(self.first_event_link(), self.result, failure)
-                self.server.call_back_soon(self.callbacks, told)
-            self.children.on_parent_closed()
-        else:
+        if self.next_run is not None:
             self.next_run.callbacks = self.callbacks
             self.next_run.children.adopt(self.children)
+        elif not self.was_reset:
+            self._tell_end(status)
+
+    def _tell_end(self, status: str) -> None:
+        if self.start.parent is not None:
+            self.server.soon(self.start.parent.on_closed, self)
+        if self.callbacks:
+            failure = None if status == "completed" else outcome_of_run(self)
+            told = Completion(self.first_event_link(), self.result, failure)
+            self.server.call_back_soon(self.callbacks, told)
+        self.children.on_parent_closed()
 
     def _stop(self) -> None:
         for timer in self.timers.values():

@@ -94,7 +94,6 @@ class LimitCheck:
         self.reason = _TOO_MANY if events > limits.max_events else _TOO_BIG if size > limits.max_bytes else ""
         if self.reason:
             execution.journal.fact(HISTORY_LIMIT, "exceeded", events=events, bytes=size)
-            execution.task.fail_by_server()
             execution.server.terminate(execution, self.reason, identity="history-service")
         return bool(self.reason)
 

@@ -44,6 +44,13 @@ class Update:
             }
         )
 
+    def restore(self, accepted_id: int, admitted_id: int) -> None:
+        """Become one that a run whose history is shared has admitted or accepted; 0 where no event says so."""
+        self._event_id, self._admitted_id = accepted_id, admitted_id
+        if accepted_id:
+            self.is_accepted = True
+            _resolve(self.accepted, value=True)
+
     def admit_again(self, execution: Execution, origin: int) -> None:
         """Write that it is admitted once more, to a run that was reset."""
         self._admitted_id = len(execution.log) + 1
@@ -139,6 +146,16 @@ class Updates:
         server = self._execution.server
         update = self._by_id[request.meta.update_id] = Update(request, server.future(), server.future())
         update.admit_again(self._execution, origin)
+
+    def restore(self, request: Any, *, accepted_id: int = 0, admitted_id: int = 0) -> None:
+        """Have an update of a run whose history this one shares, by the events that admitted and accepted it."""
+        server = self._execution.server
+        update = self._by_id[request.meta.update_id] = Update(request, server.future(), server.future())
+        update.restore(accepted_id, admitted_id)
+
+    def complete_restored(self, update_id: str, outcome: Outcome) -> None:
+        """Note what came of one of those."""
+        _resolve(self._by_id[update_id].outcome, outcome)
 
     def reject(self, update: Update, failure: Any) -> None:
         """Forget an update that the workflow's validator refused: it leaves no event."""

@@ -173,12 +173,24 @@ class AnyNexusOperation(ABC):
         self._arm(SCHEDULE_TO_START)
         self._request_start()
 
-    def _arm(self, kind: int) -> None:
+    def resume(self, scheduled_ns: int, started_ns: int, token: str) -> None:
+        """Go on with what was scheduled, and perhaps begun (else ``started_ns`` is 0), for a run that was reset."""
+        self.server.nexus_operations[self.request_id] = self
+        self._arm(SCHEDULE_TO_CLOSE, scheduled_ns)
+        if started_ns:
+            self.token, self._is_started = token, True
+            self._arm(START_TO_CLOSE, started_ns)
+        else:
+            self._arm(SCHEDULE_TO_START, scheduled_ns)
+            self._request_start()
+
+    def _arm(self, kind: int, from_ns: int | None = None) -> None:
         ns = self._limits_ns.get(kind)
         if ns is not None:
             server = self.server
-            self._deadlines_ns[kind] = server.deadline_ns(ns)
-            self._timers[kind] = server.after(ns, self._time_out, kind)
+            self._deadlines_ns[kind] = (server.now_ns if from_ns is None else from_ns) + ns
+            left_ns = self._deadlines_ns[kind] - server.now_ns
+            self._timers[kind] = server.after(left_ns, self._time_out, kind)
 
     def _disarm(self, *names: str | int) -> None:
         for name in names or tuple(self._timers):
@@ -326,7 +338,9 @@ class AnyNexusOperation(ABC):
         self._is_over = True
         self._drop_request()
         self._disarm()
-        self.server.nexus_operations.pop(self.request_id, None)
+        known = self.server.nexus_operations
+        if known.get(self.request_id) is self:
+            del known[self.request_id]
 
     def _drop_request(self) -> None:
         self._disarm("request")

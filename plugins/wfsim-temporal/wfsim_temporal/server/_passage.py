@@ -25,12 +25,16 @@ class Passage:
 
     def into_queue(self, queue: str, what: str, then: Callable[..., object], *args: Any) -> None:
         """Call ``then(*args)`` when a task for ``what`` has come through a queue: a message's time later, or more."""
-        watch = self._server.simulation.watch
-        if watch is None or watch.at(BACKLOG, TASK_QUEUE, what, queue) is None:
+        if not self.is_held_up(queue, what):
             self._server.soon(then, *args)
             return
         number = self._counts[queue] = self._counts.get(queue, 0) + 1
         self._server.run(self._wait(queue, what, number, then, args))
+
+    def is_held_up(self, queue: str, what: str) -> bool:
+        """Whether a fault may hold up a task for ``what`` in a queue."""
+        watch = self._server.simulation.watch
+        return watch is not None and watch.at(BACKLOG, TASK_QUEUE, what, queue) is not None
 
     async def _wait(
         self, queue: str, what: str, number: int, then: Callable[..., object], args: tuple[Any, ...]

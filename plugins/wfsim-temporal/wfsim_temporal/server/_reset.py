@@ -5,19 +5,18 @@ Source of the rules: the server's ``workflow_resetter.go``, and what a real serv
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.api.failure.v1 import Failure
 from temporalio.service import RPCStatusCode
 
-from wfsim_temporal.commands import Activity, Timer
-from wfsim_temporal.errors import NotSimulated
-from wfsim_temporal.execution import Execution, seed_of
-from wfsim_temporal.wire import job_of, rpc_error, to_ns
+from wfsim_temporal.execution import seed_of
+from wfsim_temporal.server._rebuilt import ENDS_OF_ACTIVITIES, Rebuilt
+from wfsim_temporal.wire import job_of, rpc_error
 
 if TYPE_CHECKING:
+    from wfsim_temporal.execution import Execution
     from wfsim_temporal.server._server import Server
 
 # ResetReapplyType
@@ -26,26 +25,17 @@ _NOTHING: Final = 2
 # ResetReapplyExcludeType
 _NO_SIGNALS: Final = 1
 _NO_UPDATES: Final = 2
+_NO_NEXUS: Final = 3
 _BY_REAPPLY: Final = 1  # UpdateAdmittedEventOrigin
 _RESET_WORKFLOW: Final = 20  # WorkflowTaskFailedCause
 
+_CHILD: Final = "CHILD_WORKFLOW_EXECUTION_"
+_NEXUS: Final = "NEXUS_OPERATION_"
+_ENDS_OF_OPERATIONS: Final = {"COMPLETED", "FAILED", "CANCELED", "TIMED_OUT"}
 _SIGNALED: Final = "WORKFLOW_EXECUTION_SIGNALED"
 _AT_TASK: Final = {"WORKFLOW_TASK_SCHEDULED", "WORKFLOW_TASK_STARTED"}
 _UPDATED: Final = {"WORKFLOW_EXECUTION_UPDATE_ACCEPTED", "WORKFLOW_EXECUTION_UPDATE_COMPLETED"}
-_ENDS_OF_ACTIVITIES: Final = {
-    f"ACTIVITY_TASK_{how}" for how in ("COMPLETED", "FAILED", "TIMED_OUT", "CANCELED")
-}
-_FOLLOW: Final = {"WORKFLOW_TASK_SCHEDULED", *_UPDATED, *_ENDS_OF_ACTIVITIES}
-_NOT_RESTORED: Final = {
-    "START_CHILD_WORKFLOW_EXECUTION_INITIATED": "a child workflow",
-    "NEXUS_OPERATION_SCHEDULED": "a Nexus operation",
-    "SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED": "a signal to another workflow",
-    "REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED": "a cancellation of another workflow",
-    "ACTIVITY_TASK_CANCEL_REQUESTED": "a cancelled activity",
-    "WORKFLOW_EXECUTION_UPDATE_ACCEPTED": "an update",
-}
-"""What may be open at the task to which a workflow is reset, and is not begun again here."""
-_OPENS: Final = {"TIMER_STARTED", "ACTIVITY_TASK_SCHEDULED", *_NOT_RESTORED}
+_FOLLOW: Final = {"WORKFLOW_TASK_SCHEDULED", *_UPDATED, *ENDS_OF_ACTIVITIES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +57,11 @@ class Reset:
         """Whether updates are applied again."""
         return self.reapply not in {_SIGNALS, _NOTHING} and _NO_UPDATES not in self.excluded
 
+    @property
+    def nexus(self) -> bool:
+        """Whether Nexus operations learn of what has come back since; children do in any case."""
+        return _NO_NEXUS not in self.excluded
+
 
 def task_id_of(execution: Execution, *, first: bool) -> int:
     """Give the event id of the first or the last completed workflow task. Raises RPCError INVALID_ARGUMENT."""
@@ -80,21 +75,23 @@ def task_id_of(execution: Execution, *, first: bool) -> int:
 def reset(server: Server, source: Execution, asked: Reset) -> Execution:
     """Reset a run. The latest run of the workflow, if it is open, is terminated.
 
-    Raises RPCError INVALID_ARGUMENT if there is no workflow task at the event, NotSimulated for what cannot be
-    begun again.
+    Raises RPCError INVALID_ARGUMENT if there is no workflow task at the event.
     """
     _check(source, asked.finish_id)
     jobs = _jobs(source, asked.finish_id)
-    if source.start.parent is not None:
-        raise NotSimulated("to reset a child workflow is not simulated; reset its parent")
-    again = _Rebuilt(source, asked.finish_id).execution()
-    later = _later(source, asked.finish_id)
+    rebuilt = Rebuilt(source, asked.finish_id)
+    again, later = rebuilt.run, _later(source, asked.finish_id)
+    source.was_reset = True
     latest = server.open_execution(source.start.workflow_id)
     if latest is not None:
+        latest.was_reset = True
         server.terminate(latest, asked.reason, identity="history-resetter")
     server.add(again)
+    if again.start.parent is not None:
+        again.start.parent.run = again
     _fail_task(again, source, asked.reason)
     again.task.pending = [job_of(update_random_seed={"randomness_seed": seed_of(again.run_id)}), *jobs]
+    rebuilt.begin()
     _apply_again(again, later, asked)
     again.resume()
     return again
@@ -121,13 +118,12 @@ def _check(source: Execution, finish_id: int) -> None:
 
 def _jobs(source: Execution, finish_id: int) -> list[Any]:
     """Give what the workflow is to learn at the task, which it had learnt there before; updates come otherwise."""
-    done = sum(source.log.kind(one) == "WORKFLOW_TASK_COMPLETED" for one in range(1, finish_id))
-    if done >= len(source.task.done):
-        raise NotSimulated(
-            "to reset a workflow to a task that was never completed is not simulated; take a completed one"
-        )
-    activations = source.task.done[done]
-    return [job for job in activations[0].jobs if not job.HasField("do_update")] if activations else []
+    log = source.log
+    scheduled_id = log.attributes(finish_id - 1).get("scheduled_event_id", finish_id - 1)
+    done = sum(log.kind(one) == "WORKFLOW_TASK_COMPLETED" for one in range(1, finish_id))
+    others = ("do_update", "update_random_seed")
+    jobs = source.task.jobs_at(scheduled_id, done)
+    return [job for job in jobs if job.WhichOneof("variant") not in others]
 
 
 def _fail_task(again: Execution, source: Execution, reason: str) -> None:
@@ -151,13 +147,14 @@ def _fail_task(again: Execution, source: Execution, reason: str) -> None:
 def _later(source: Execution, finish_id: int) -> list[tuple[str, dict[str, Any]]]:
     """Give kind and attributes of what came after an event, in this run and those that it continued as.
 
-    What waits for a workflow task that is under way counts too.
+    What waits for a workflow task that is under way counts too, and of later runs what came from outside alone.
     """
     found: list[tuple[str, dict[str, Any]]] = []
     first, run = finish_id, source
     while True:
         log = run.log
-        found += [(log.kind(one), log.attributes(one)) for one in range(first, len(log) + 1)]
+        events = [(log.kind(one), log.attributes(one)) for one in range(first, len(log) + 1)]
+        found += [one for one in events if run is source or not one[0].startswith((_CHILD, _NEXUS))]
         found += [(kind, told) for kind, told, *_ in run.task.buffered if kind == _SIGNALED]
         if run.status != "continued_as_new" or run.next_run is None:
             return found
@@ -171,6 +168,35 @@ def _apply_again(again: Execution, later: list[tuple[str, dict[str, Any]]], aske
         request = attributes.get("accepted_request") or attributes.get("request")
         if request is not None and kind.startswith("WORKFLOW_EXECUTION_UPDATE") and asked.updates:
             again.updates.admit_again(request, _BY_REAPPLY)
+        if kind.startswith(_CHILD):
+            _tell_of_child(again, kind.removeprefix(_CHILD), attributes)
+        if kind.startswith(_NEXUS) and asked.nexus:
+            _tell_of_operation(again, kind.removeprefix(_NEXUS), attributes)
+
+
+def _tell_of_child(again: Execution, what: str, attributes: dict[str, Any]) -> None:
+    """Let it learn that a child that was open at the task has begun since, or ended."""
+    child = again.children.by_event(attributes.get("initiated_event_id", 0))
+    run = again.server.executions.get(attributes.get("workflow_execution", {}).get("run_id", ""))
+    if child is None or run is None:
+        return
+    if what == "STARTED":
+        child.begin_again(run)
+    else:
+        child.on_closed(run, wakes=False)
+
+
+def _tell_of_operation(again: Execution, what: str, attributes: dict[str, Any]) -> None:
+    """Let it learn what has come back since of a Nexus operation that was open at the task."""
+    number = attributes.get("scheduled_event_id")
+    known = again.nexus_operations.values()
+    operation = next((one for one in known if one.event_id == number and not one.is_over), None)
+    if operation is None:
+        return
+    if what == "STARTED":
+        operation.begin_again(attributes)
+    elif what in _ENDS_OF_OPERATIONS:
+        operation.end_again(what, attributes)
 
 
 def _signal(again: Execution, attributes: dict[str, Any]) -> None:
@@ -183,84 +209,3 @@ def _signal(again: Execution, attributes: dict[str, Any]) -> None:
         }
     )
     again.receive(_SIGNALED, attributes, job, wakes=False)
-
-
-class _Rebuilt:
-    """What a run was when one of its workflow tasks was under way, read off its events."""
-
-    def __init__(self, source: Execution, finish_id: int) -> None:
-        self._source = source
-        self._log = source.log.prefix(finish_id - 1)
-        self._open: dict[tuple[str, int], int] = {}
-        self._commands = {
-            command.schedule_activity.activity_id: command.schedule_activity
-            for task in source.task.done
-            for done in task
-            for command in done.commands
-            if command.HasField("schedule_activity")
-        }
-
-    def execution(self) -> Execution:
-        """Make the new run."""
-        source = self._source
-        again = Execution(source.server, source.start, source.server.new_id())
-        again.log = self._log
-        again.first_run_id, again.original_run_id = source.first_run_id, source.original_run_id
-        again.seed, again.deadline_ns = source.seed, source.deadline_ns
-        again.callbacks = [] if source.is_closed else source.callbacks
-        for number in range(1, len(self._log) + 1):
-            self._take(again, number, self._log.kind(number), self._log.attributes(number))
-        done = self._log.count("WORKFLOW_TASK_COMPLETED")
-        again.task.done = source.task.done[:done]
-        for (kind, _), number in self._open.items():
-            self._begin(again, kind, number)
-        return again
-
-    def _take(self, again: Execution, number: int, kind: str, told: dict[str, Any]) -> None:
-        if kind == "UPSERT_WORKFLOW_SEARCH_ATTRIBUTES":
-            again.search_attributes.update(told["search_attributes"]["indexed_fields"])
-        elif kind == "WORKFLOW_PROPERTIES_MODIFIED":
-            again.modify_memo(told["upserted_memo"])
-        elif kind == "WORKFLOW_EXECUTION_CANCEL_REQUESTED":
-            again.cancel_requested = True
-        elif kind == "MARKER_RECORDED" and told["marker_name"] == "core_patch":
-            again.note_patch(json.loads(told["details"]["patch-data"].payloads[0].data)["id"])
-        elif kind == "WORKFLOW_TASK_COMPLETED":
-            again.versioning.restore(told)
-        elif kind in _OPENS:
-            self._open[kind, number] = number
-        else:
-            self._close(kind, told)
-
-    def _close(self, kind: str, told: dict[str, Any]) -> None:
-        """Forget what this event ends."""
-        if kind in _ENDS_OF_ACTIVITIES:
-            number = told["scheduled_event_id"]
-            self._open.pop(("ACTIVITY_TASK_SCHEDULED", number), None)
-            for key in [key for key in self._open if key[0] == "ACTIVITY_TASK_CANCEL_REQUESTED"]:
-                if self._log.attributes(key[1])["scheduled_event_id"] == number:
-                    del self._open[key]
-        elif kind in {"TIMER_FIRED", "TIMER_CANCELED"}:
-            self._open.pop(("TIMER_STARTED", told["started_event_id"]), None)
-        elif not kind.endswith(("_STARTED", "_CANCEL_REQUESTED")):
-            for name in ("initiated_event_id", "scheduled_event_id", "accepted_event_id"):
-                for key in [key for key in self._open if key[1] == told.get(name)]:
-                    del self._open[key]
-
-    def _begin(self, again: Execution, kind: str, number: int) -> None:
-        """Begin what was open then: timers at their old times, activities from the start."""
-        told = self._log.attributes(number)
-        if kind in _NOT_RESTORED:
-            what = _NOT_RESTORED[kind]
-            raise NotSimulated(
-                f"to reset a workflow to a task at which {what} is open is not simulated; take another task"
-            )
-        if kind == "TIMER_STARTED":
-            seq = int(told["timer_id"])
-            left_ns = self._log.time_ns(number) + to_ns(told["start_to_fire_timeout"]) - again.server.now_ns
-            again.timers[seq] = Timer(number, again.fire_timer_after(left_ns, seq))
-        else:
-            asked = self._commands[told["activity_id"]]
-            activity = again.activities[asked.seq] = Activity(again, asked)
-            activity.event_id = number
-            activity.schedule()

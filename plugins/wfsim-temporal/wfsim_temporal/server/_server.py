@@ -285,6 +285,7 @@ class Server:
     ) -> None:
         """End a run at once; its code is not asked."""
         if not execution.is_closed:
+            execution.task.fail_by_server()
             execution.task.abandon()
             attributes = {
                 "reason": reason or "terminated by user via frontend",

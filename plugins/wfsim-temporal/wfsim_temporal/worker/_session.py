@@ -173,14 +173,23 @@ class Session:
                 execution.waited_at = cached.places()
             cached.evict()
 
-    def work_on(self, task: WorkflowTask) -> bool:
-        """Do a workflow task; tell whether its answer is on the way to the server already."""
+    def work_on(self, task: WorkflowTask, *, is_answer: bool = False) -> bool:
+        """Do a workflow task, now or (``is_answer``) when the message with it has arrived.
+
+        Tells whether its answer is on the way to the server already.
+        """
         self._seen_ns = self.server.now_ns
         is_sticky = task.execution.run_id in self._cache
         held = self.slots.workflow.take(task.execution.start.workflow_type, is_sticky)
+        if not is_answer:
+            return self._begin(task, task.token, held)
+        self.after(self.server.settings.latency_ns, self._begin, task, task.token, held)
+        return False
+
+    def _begin(self, task: WorkflowTask, token: int, held: Any) -> bool:
         if self.server.simulation.watch is None:
-            return self._now_or_later(self._in_slot(task, held, self._do(task, task.token)))
-        self.spawn(self._in_slot(task, held, self._do_under_faults(task, task.token)))
+            return self._now_or_later(self._in_slot(task, held, self._do(task, token)))
+        self.spawn(self._in_slot(task, held, self._do_under_faults(task, token)))
         return False
 
     async def _in_slot(self, task: WorkflowTask, held: Any, work: Coroutine[Any, Any, Any]) -> bool:
