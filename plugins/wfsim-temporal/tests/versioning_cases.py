@@ -7,14 +7,19 @@ from datetime import timedelta
 
 from google.protobuf.json_format import MessageToDict
 from temporalio import activity, workflow
+from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflow.v1 import VersioningOverride, WorkflowExecutionOptions
 from temporalio.api.workflowservice.v1 import (
+    DeleteWorkerDeploymentRequest,
+    DeleteWorkerDeploymentVersionRequest,
     DescribeWorkerDeploymentRequest,
     DescribeWorkerDeploymentVersionRequest,
     ListWorkerDeploymentsRequest,
     SetWorkerDeploymentCurrentVersionRequest,
     SetWorkerDeploymentRampingVersionRequest,
+    StartWorkflowExecutionRequest,
+    UpdateWorkerDeploymentVersionMetadataRequest,
     UpdateWorkflowExecutionOptionsRequest,
 )
 from temporalio.common import (
@@ -243,6 +248,72 @@ class Bench:
         listed = await self.call("list_worker_deployments", ListWorkerDeploymentsRequest(namespace="default"))
         return [*told, [undated(one) for one in listed.worker_deployments if one.name == self.name]]
 
+    async def refused(self, name, request):
+        """Give "done", or how the server refuses."""
+        said = await told(self.call(name, request))
+        return said[1:] if isinstance(said, list) else "done"
+
+    async def delete_version(self, build_id, *, of="", **options):
+        version = {"deployment_name": of or self.name, "build_id": build_id}
+        request = DeleteWorkerDeploymentVersionRequest(
+            namespace="default", deployment_version=version, identity="me", **options
+        )
+        return await self.refused("delete_worker_deployment_version", request)
+
+    async def delete(self, *, name=None):
+        named = self.name if name is None else name
+        request = DeleteWorkerDeploymentRequest(namespace="default", deployment_name=named, identity="me")
+        return await self.refused("delete_worker_deployment", request)
+
+    async def note(self, build_id, entries=None, *, without=()):
+        request = UpdateWorkerDeploymentVersionMetadataRequest(
+            namespace="default",
+            deployment_version={"deployment_name": self.name, "build_id": build_id},
+            upsert_entries={name: Payload(data=data) for name, data in (entries or {}).items()},
+            remove_entries=without,
+            identity="me",
+        )
+        said = await told(self.call("update_worker_deployment_version_metadata", request))
+        if isinstance(said, list):
+            return said[1:]
+        return {name: one.data.decode() for name, one in sorted(said.metadata.entries.items())}
+
+    async def manage(self, manager=None, *, identity="me", name="", **options):
+        """Set the manager; without a name it is who asks."""
+        from temporalio.api.workflowservice.v1 import SetWorkerDeploymentManagerRequest
+
+        options |= {"self": True} if manager is None else {"manager_identity": manager}
+        request = SetWorkerDeploymentManagerRequest(
+            namespace="default", deployment_name=name or self.name, identity=identity, **options
+        )
+        said = await told(self.call("set_worker_deployment_manager", request))
+        return said[1:] if isinstance(said, list) else said.previous_manager_identity
+
+    async def versions(self):
+        """Give what the server lists of the deployment: its versions, their states, and who manages it."""
+        request = DescribeWorkerDeploymentRequest(namespace="default", deployment_name=self.name)
+        said = await told(self.call("describe_worker_deployment", request))
+        if isinstance(said, list):
+            return said[1:]
+        info = said.worker_deployment_info
+        told_of = [(one.deployment_version.build_id, one.status) for one in info.version_summaries]
+        return sorted(told_of), info.last_modifier_identity, getattr(info, "manager_identity", "")
+
+    async def version(self, build_id):
+        """Give what the server tells of a version's metadata, and who changed it last."""
+        version = {"deployment_name": self.name, "build_id": build_id}
+        of = DescribeWorkerDeploymentVersionRequest(namespace="default", deployment_version=version)
+        said = await told(self.call("describe_worker_deployment_version", of))
+        if isinstance(said, list):
+            return said[1:]
+        info = said.worker_deployment_version_info
+        return {name: one.data.decode() for name, one in sorted(info.metadata.entries.items())}, info.status
+
+    def once(self, build_id):
+        return {
+            "one_time": {"target_deployment_version": {"deployment_name": self.name, "build_id": build_id}}
+        }
+
     def pinned_to(self, build_id):
         return {"pinned": {"behavior": 1, "version": {"deployment_name": self.name, "build_id": build_id}}}
 
@@ -275,6 +346,11 @@ CASES = {}
 def case(function):
     CASES[function.__name__.replace("_", "-")] = function
     return function
+
+
+def case_of_newer_releases(function):
+    """Older releases of the SDK know neither managers of deployments nor overrides for one task."""
+    return case(function) if "one_time" in VersioningOverride.DESCRIPTOR.fields_by_name else function
 
 
 @case
@@ -402,6 +478,108 @@ async def options_are_updated(bench):
         said.append(await told(bench.options(auto, paths=[])))
         ended = [await bench.end(pinned), await bench.end(auto)]
         return said, ended, await told(bench.options(auto, auto_upgrade=True))
+
+
+@case
+async def versions_are_deleted(bench):
+    said = [await bench.delete_version("1"), await bench.delete_version(""), await bench.delete(name="")]
+    said.append(await bench.delete())
+    await bench.current("7", allow_no_pollers=True)
+    await bench.ramp("8", 10, allow_no_pollers=True)
+    said += [await bench.delete_version(one) for one in ("7", "8", "9")]
+    said += [await bench.delete(), await bench.versions()]
+    await bench.ramp("", 0)
+    await bench.current("")
+    said += [await bench.delete_version("7"), await bench.delete_version("8", skip_drainage=True)]
+    said += [await bench.versions(), await bench.delete()]
+    said.append(await bench.delete_version("7", skip_drainage=True))
+    said += [await bench.version("7"), await bench.versions(), await bench.delete(), await bench.versions()]
+    return [*said, await bench.delete()]
+
+
+@case
+async def a_version_that_is_polled_is_not_deleted(bench):
+    async with bench.worker("1"):
+        await bench.known("1")
+        said = [await bench.delete_version("1"), await bench.delete_version("1", skip_drainage=True)]
+    await bench.settle()
+    return said, await bench.delete_version("1")
+
+
+@case
+async def versions_have_metadata(bench):
+    said = [await bench.note("1"), await bench.note("1", {"a": b"1"})]
+    async with bench.worker("1"):
+        await bench.known("1")
+        said.append(await bench.note("1", {"a": b"1", "b": b"2"}))
+        said.append(await bench.note("1", {"c": b"3", "b": b"4"}, without=["a", "z"]))
+        said.append(await bench.note("1", {"c": b"5"}, without=["c"]))
+        said.append(await bench.note("9", {"a": b"1"}))
+        return said, await bench.version("1"), await bench.note("1", without=["b"])
+
+
+@case_of_newer_releases
+async def a_deployment_has_a_manager(bench):
+    said = [await bench.manage("alice", name="nobody"), await bench.manage("alice", identity="")]
+    await bench.current("1", allow_no_pollers=True)
+    said += [
+        await bench.manage("alice"),
+        await bench.manage("alice"),
+        await bench.manage(identity="bob"),
+    ]
+    said.append(await bench.versions())
+    said += [await told(bench.current("")), await told(bench.ramp("2", 10, allow_no_pollers=True))]
+    said += [await bench.delete_version("1"), await bench.note("1", {"a": b"1"})]
+    said += [await bench.manage("me", conflict_token=b"old"), await bench.manage("me")]
+    await bench.current("")
+    return [*said, await bench.manage(""), await bench.versions()]
+
+
+@case_of_newer_releases
+async def the_next_task_goes_elsewhere(bench):
+    async with bench.worker("1"), bench.worker("2"):
+        await bench.known("1", "2")
+        await bench.current("1")
+        pinned, auto = await bench.start("Pinned"), await bench.start("Auto")
+        await bench.settle()
+        said = []
+        for handle in (pinned, auto):
+            said += [await told(bench.options(handle, **bench.once("2")))]
+            said += [await told(bench.options(handle, **bench.once("9")))]
+            said += [await told(bench.options(handle, one_time={}))]
+            described = (await handle.describe()).raw_description.workflow_execution_info
+            said.append(MessageToDict(described.versioning_info))
+            await bench.wish(handle, "activity")
+            await bench.wish(handle, "note")
+            said += [await bench.options(handle, **bench.once("2")), await bench.options(handle)]
+            await bench.wish(handle, "note")
+        return said, await bench.end(pinned), await bench.end(auto)
+
+
+@case_of_newer_releases
+async def the_first_task_goes_elsewhere(bench):
+    async with bench.worker("1"), bench.worker("2"):
+        await bench.known("1", "2")
+        await bench.current("1")
+        handles = []
+        for kind in ("Pinned", "Auto"):
+            id = f"{bench.name}-{kind}"
+            request = StartWorkflowExecutionRequest(
+                namespace="default",
+                workflow_id=id,
+                workflow_type={"name": kind},
+                task_queue={"name": bench.name},
+                request_id=id,
+                input={"payloads": [Payload(metadata={"encoding": b"json/plain"}, data=b'""')]},
+                versioning_override=VersioningOverride(**bench.once("2")),
+            )
+            started = await bench.call("start_workflow_execution", request)
+            handles.append(bench.client.get_workflow_handle(id, run_id=started.run_id))
+            await bench.settle()
+        for handle in handles:
+            await bench.wish(handle, "note")
+            await bench.wish(handle, "child:Auto")
+        return [await bench.end(handle) for handle in handles]
 
 
 @case

@@ -14,7 +14,7 @@ from wfsim_temporal.versions import DeploymentVersion, check_override, override_
 from wfsim_temporal.wire import not_found, rpc_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from wfsim_temporal.server import Server
     from wfsim_temporal.versions import Deployment, VersionState
@@ -28,6 +28,10 @@ _DRAINED: Final = 5
 _COMPLETED: Final = 2  # RoutingConfigUpdateState
 _UNVERSIONED: Final = "__unversioned__"
 _OPTIONS: Final = WorkflowExecutionOptions.DESCRIPTOR.full_name
+_KNOWS_MANAGERS: Final = "manager_identity" in deployment_api.WorkerDeploymentInfo.DESCRIPTOR.fields_by_name
+_KNOWS_MODIFIERS: Final = (
+    "last_modifier_identity" in deployment_api.WorkerDeploymentVersionInfo.DESCRIPTOR.fields_by_name
+)
 _Summary: Any = deployment_api.WorkerDeploymentInfo.WorkerDeploymentVersionSummary
 
 
@@ -36,6 +40,25 @@ def _refused(message: str) -> Exception:
 
 
 # -- changes
+
+
+def _of_system_workflow(name: str) -> Exception:
+    """Give what the server says of a workflow of its own that there is not: it keeps deployments in such."""
+    return not_found(f"workflow not found for ID: temporal-sys-worker-deployment{name}")
+
+
+def _check_manager(found: Deployment, identity: str) -> None:
+    if found.manager not in {"", identity}:
+        raise _refused(
+            f"ManagerIdentity '{found.manager}' is set and does not match user identity '{identity}'; to proceed, "
+            "set your own identity as the ManagerIdentity, remove the ManagerIdentity, or wait for the other client to "
+            "do so"
+        )
+
+
+def _check_token(found: Deployment, request: Any) -> None:
+    if request.conflict_token and request.conflict_token != found.token:
+        raise _refused("conflict token mismatch")
 
 
 def _deployment(server: Server, name: str, *, makes: bool = False) -> Deployment:
@@ -55,8 +78,8 @@ def _asked_for(server: Server, request: Any) -> tuple[Deployment, str]:
     if not build_id and request.version not in {"", _UNVERSIONED}:
         build_id = request.version.partition(".")[2]
     found = _deployment(server, request.deployment_name, makes=request.allow_no_pollers)
-    if request.conflict_token and request.conflict_token != found.token:
-        raise _refused("conflict token mismatch")
+    _check_manager(found, request.identity)
+    _check_token(found, request)
     if build_id and request.allow_no_pollers:
         found.version(build_id, server.now_ns)
     if build_id and build_id not in found.versions:
@@ -111,6 +134,85 @@ async def _set_ramping(server: Server, request: Any, answer: type[Any]) -> Any:
         previous_deployment_version=_version(found, before),
         previous_percentage=percentage,
     )
+
+
+async def _delete(server: Server, request: Any, answer: type[Any]) -> Any:
+    if not request.deployment_name:
+        raise rpc_error(RPCStatusCode.INVALID_ARGUMENT, "WorkerDeploymentName cannot be empty")
+    found = server.deployments.by_name.get(request.deployment_name)
+    if found is not None and found.versions:
+        raise _refused("deployment has versions, can't be deleted")
+    server.deployments.by_name.pop(request.deployment_name, None)  # that there is none is no objection
+    return answer()
+
+
+async def _delete_version(server: Server, request: Any, answer: type[Any]) -> Any:
+    name, build_id = _named(request)
+    if not (name and build_id):
+        told = (
+            f'invalid version string "{name}.{build_id}", expected format is "<deployment_name>.<build_id>"'
+        )
+        raise rpc_error(RPCStatusCode.INVALID_ARGUMENT, told)
+    found = server.deployments.by_name.get(name)
+    if found is None:
+        raise _of_system_workflow(f":{name}")
+    state = found.versions.get(build_id)
+    if state is None:
+        return answer()
+    for why in _reasons(server, found, state, request):
+        raise _refused(f"version '{state.version.named()}' cannot be deleted since it {why}")
+    del found.versions[build_id]
+    found.modifier = request.identity
+    return answer()
+
+
+def _reasons(server: Server, found: Deployment, state: VersionState, request: Any) -> Iterator[str]:
+    """Give why a version may not be deleted; raises RPCError, between the reasons, if that is the manager's alone."""
+    if state.is_in_use:
+        yield "is current or ramping"
+    _check_manager(found, request.identity)
+    if not request.skip_drainage and _status(server, state) == _DRAINING:
+        yield "is draining"
+    if state.has_pollers(server):
+        yield "has active pollers"
+
+
+def _named(request: Any) -> tuple[str, str]:
+    """Give the deployment and the build id of the version that a request names, in one way or the older one."""
+    named = request.deployment_version
+    if named.deployment_name or named.build_id:
+        return named.deployment_name, named.build_id
+    name, _, build_id = request.version.partition(".")
+    return name, build_id
+
+
+async def _set_manager(server: Server, request: Any, answer: type[Any]) -> Any:
+    if not request.identity:
+        raise rpc_error(RPCStatusCode.INVALID_ARGUMENT, "Identity is required")
+    found = server.deployments.by_name.get(request.deployment_name)
+    if found is None:
+        raise _of_system_workflow(f":{request.deployment_name}")
+    _check_token(found, request)
+    before = found.manager
+    found.set_manager(request.identity if request.self else request.manager_identity)
+    found.modifier = request.identity
+    return answer(conflict_token=found.token, previous_manager_identity=before)
+
+
+async def _update_metadata(server: Server, request: Any, answer: type[Any]) -> Any:
+    if not (request.upsert_entries or request.remove_entries):
+        message = "At least one of remove_entries or upsert_entries must be provided"
+        raise rpc_error(RPCStatusCode.INVALID_ARGUMENT, message)
+    name, build_id = _named(request)
+    found = server.deployments.by_name.get(name)
+    state = None if found is None else found.versions.get(build_id)
+    if state is None:
+        raise _of_system_workflow(f"-version:{name}:{build_id}")
+    state.metadata.update(sorted(request.upsert_entries.items()))
+    for entry in request.remove_entries:
+        state.metadata.pop(entry, None)
+    state.modifier = request.identity
+    return answer(metadata={"entries": state.metadata})
 
 
 # -- descriptions
@@ -200,15 +302,14 @@ async def _describe(server: Server, request: Any, answer: type[Any]) -> Any:
         last_modifier_identity=found.modifier,
         routing_config_update_state=_COMPLETED,  # type: ignore[arg-type]
     )
+    if _KNOWS_MANAGERS:
+        info.manager_identity = found.manager
     info.create_time.FromNanoseconds(found.created_ns)
     return answer(conflict_token=found.token, worker_deployment_info=info)
 
 
 async def _describe_version(server: Server, request: Any, answer: type[Any]) -> Any:
-    named = request.deployment_version
-    name, build_id = named.deployment_name, named.build_id
-    if not name:
-        name, _, build_id = request.version.partition(".")
+    name, build_id = _named(request)
     found = server.deployments.by_name.get(name)
     state = None if found is None else found.versions.get(build_id)
     if found is None or state is None:
@@ -223,6 +324,10 @@ async def _describe_version(server: Server, request: Any, answer: type[Any]) -> 
         task_queue_infos=queues,  # type: ignore[arg-type]
         drainage_info=_drainage(server, state, status),
     )
+    for entry, payload in state.metadata.items():
+        info.metadata.entries[entry].CopyFrom(payload)
+    if _KNOWS_MODIFIERS:
+        info.last_modifier_identity = state.modifier
     _date(info, "create_time", state.created_ns)
     _date(info, "routing_changed_time", state.changed_ns)
     _date(info, "current_since_time", state.current_since_ns)
@@ -294,6 +399,10 @@ def _disabled(which: str) -> Callable[..., Any]:
 CALLS: Final[dict[str, Any]] = {
     "set_worker_deployment_current_version": _set_current,
     "set_worker_deployment_ramping_version": _set_ramping,
+    "delete_worker_deployment": _delete,
+    "delete_worker_deployment_version": _delete_version,
+    "set_worker_deployment_manager": _set_manager,
+    "update_worker_deployment_version_metadata": _update_metadata,
     "describe_worker_deployment": _describe,
     "describe_worker_deployment_version": _describe_version,
     "list_worker_deployments": _list,

@@ -22,6 +22,8 @@ NEXUS: Final = 3
 PINNED: Final = 1  # VersioningBehavior
 CHECK_EVERY_NS: Final = 180 * NS_PER_SECOND
 """How long after it was taken out of use, and how often, the server looks whether a version is drained."""
+POLLERS_FOR_NS: Final = 300 * NS_PER_SECOND
+"""How long a poller counts as active after it was seen last."""
 ACTIVE_FOR_NS: Final = 60 * NS_PER_SECOND
 """How long a task queue counts as active after a task was added to it."""
 
@@ -54,6 +56,8 @@ class VersionState:
     def __init__(self, version: DeploymentVersion, now_ns: int) -> None:
         self.version = version
         self.queues: list[tuple[str, int]] = []
+        self.metadata: dict[str, Any] = {}
+        self.modifier = ""
         self.created_ns = now_ns
         self.current_since_ns = self.ramping_since_ns = self.changed_ns = 0
         self.first_used_ns = self.last_current_ns = self.last_used_ns = 0
@@ -69,6 +73,11 @@ class VersionState:
         return looked_ns > self.last_used_ns and not any(
             one.versioning.was_pinned_to(self.version, looked_ns) for one in server.executions.values()
         )
+
+    def has_pollers(self, server: Server) -> bool:
+        """Whether workers of it poll, or have until a short time ago."""
+        sessions = [one.session for one in server.workers if one.routed_as == self.version]
+        return any(one is not None and one.has_polled_within(POLLERS_FOR_NS) for one in sessions)
 
     def looked_ns(self, now_ns: int) -> int:
         """Give when the server last looked whether it is drained."""
@@ -106,12 +115,19 @@ class Deployment:
         self.percentage = 0.0
         self.revision = 0
         self.current_changed_ns = self.ramping_changed_ns = self.percentage_changed_ns = 0
-        self.modifier = ""
+        self.modifier = self.manager = ""
+        self.managers = 0
 
     @property
     def token(self) -> bytes:
         """What a client shows to change only what it has seen."""
-        return self.revision.to_bytes(8, "big")
+        return self.revision.to_bytes(8, "big") + self.managers.to_bytes(4, "big")
+
+    def set_manager(self, identity: str) -> None:
+        """Let nobody else change it; the empty name lets everybody."""
+        if identity != self.manager:
+            self.manager = identity
+            self.managers += 1
 
     def version(self, build_id: str, now_ns: int) -> VersionState:
         """Give the version of a build id; it is made if there is none."""

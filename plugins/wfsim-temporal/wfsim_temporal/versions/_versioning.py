@@ -12,7 +12,6 @@ from temporalio.api.history.v1 import WorkflowExecutionStartedEventAttributes
 from temporalio.api.workflow.v1 import VersioningOverride, WorkflowExecutionVersioningInfo
 from temporalio.service import RPCStatusCode
 
-from wfsim_temporal.errors import NotSimulated
 from wfsim_temporal.versions._deployments import ACTIVITY, PINNED, WORKFLOW, DeploymentVersion, Route
 from wfsim_temporal.wire import rpc_error
 
@@ -74,9 +73,14 @@ class Heritage:
 
 
 def override_of(asked: Any) -> Any:
-    """Read an override as a client sends it; None if there is none. Raises NotSimulated for one that is new."""
+    """Read an override as a client sends it; None if there is none. Raises RPCError INVALID_ARGUMENT."""
     if asked.WhichOneof("override") == "one_time":
-        raise NotSimulated("a versioning override for one task is not simulated; pin the workflow")
+        if not asked.one_time.HasField("target_deployment_version"):
+            message = "must provide target deployment version if override is one-time."
+            raise rpc_error(RPCStatusCode.INVALID_ARGUMENT, message)
+        made = VersioningOverride()
+        made.one_time.CopyFrom(asked.one_time)
+        return made
     if asked.HasField("pinned"):
         version = asked.pinned.version
         named = {"deployment_name": version.deployment_name, "build_id": version.build_id}
@@ -93,9 +97,17 @@ def pinned_version(override: Any) -> DeploymentVersion | None:
     return DeploymentVersion(version.deployment_name, version.build_id)
 
 
+def one_time_version(override: Any) -> DeploymentVersion | None:
+    """Give the version that the next workflow task alone is to go to; None if an override says no such thing."""
+    if override is None or override.WhichOneof("override") != "one_time":
+        return None
+    version = override.one_time.target_deployment_version
+    return DeploymentVersion(version.deployment_name, version.build_id)
+
+
 def check_override(server: Server, override: Any, queue: str) -> None:
-    """Check that an override pins to what there is. Raises RPCError FAILED_PRECONDITION."""
-    version = pinned_version(override)
+    """Check that an override leads to what there is. Raises RPCError FAILED_PRECONDITION."""
+    version = pinned_version(override) or one_time_version(override)
     if version is not None and not server.deployments.holds(version, queue, WORKFLOW):
         message = (
             f"Pinned version '{version.named()}' is not present in task queue '{queue}' of type 'Workflow'"
@@ -131,7 +143,7 @@ class Versioning:
     @property
     def effective_behavior(self) -> int:
         """The behavior, unless an override has another."""
-        if self.override is None:
+        if self.override is None or self._one_time is not None:
             return self.behavior
         return PINNED if self.override.HasField("pinned") else AUTO_UPGRADE
 
@@ -139,6 +151,10 @@ class Versioning:
     def effective_version(self) -> DeploymentVersion | None:
         """The version, unless an override has another."""
         return pinned_version(self.override) or self.version
+
+    @property
+    def _one_time(self) -> DeploymentVersion | None:
+        return one_time_version(self.override)
 
     @property
     def _is_pinned(self) -> bool:
@@ -169,6 +185,8 @@ class Versioning:
 
     def workflow_target(self) -> DeploymentVersion | None:
         """Give the version whose workers get the workflow tasks."""
+        if self._one_time is not None:
+            return self._one_time
         return self.effective_version if self._is_pinned else self._route().version
 
     def activity_target(self, queue: str) -> DeploymentVersion | None:
@@ -176,16 +194,20 @@ class Versioning:
         deployments, version = self._execution.server.deployments, self.effective_version
         if self._is_pinned and version is not None and deployments.holds(version, queue, ACTIVITY):
             return version
-        target = deployments.route(queue, ACTIVITY, self._execution.start.workflow_id).version
+        route = deployments.route(queue, ACTIVITY, self._execution.start.workflow_id)
         is_own = queue == self._execution.start.task_queue
-        return version if target is None and is_own else target
+        return version if is_own and (route.version is None or self._has_seen(route)) else route.version
+
+    def _has_seen(self, route: Route) -> bool:
+        """Whether it went where it is when the routing was as it is now: one override may have led it elsewhere."""
+        return self.version is not None and route.revision <= self.revision
 
     def moves_for(self, queue: str) -> bool:
         """Whether the workflow has to move to another version before an activity of its own queue can go there."""
         if self._is_pinned or self._is_new or queue != self._execution.start.task_queue:
             return False
-        target = self._route().version
-        return target is not None and target != self.version
+        route = self._route()
+        return route.version not in {None, self.version} and not self._has_seen(route)
 
     def fits(self, version: DeploymentVersion | None) -> bool:
         """Whether a worker that has the workflow in its cache may keep it.
@@ -215,7 +237,9 @@ class Versioning:
             self.behavior, self.version, self.revision = UNVERSIONED, None, 0
             names = ["unversioned", f"unversioned:{worker.build_id}"] if worker.build_id else []
         else:
-            is_routed = not (self._is_pinned or (self._is_new and self._execution.start.is_eager))
+            is_routed = not (
+                self._is_pinned or self._one_time or (self._is_new and self._execution.start.is_eager)
+            )
             if is_routed and routed != (None if self._is_new else self.version):
                 self.revision = self._route().revision
             self.behavior, self.version = behavior or worker.default_behavior, routed
@@ -223,6 +247,8 @@ class Versioning:
             if routed not in self._used:
                 self._used.append(routed)
         self._is_new = False
+        if self._one_time is not None:
+            self.override_with(None)
         self._deployment = "" if worker.told_as is None else worker.told_as.deployment
         self._builds += [name for name in names if name not in self._builds]
 
@@ -302,6 +328,8 @@ def _described(override: Any) -> Any:
     """Give an override with the older fields too."""
     told = VersioningOverride()
     told.CopyFrom(override)
+    if one_time_version(override) is not None:
+        return told
     version = pinned_version(override)
     told.behavior = AUTO_UPGRADE if version is None else PINNED  # type: ignore[assignment]
     if version is not None:

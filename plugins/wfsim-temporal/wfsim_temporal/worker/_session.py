@@ -80,6 +80,10 @@ class Session:
         """Whether the server still believes that it polls its own (sticky) queue, even if it was shut down."""
         return self.server.now_ns - self._seen_ns < _UNAVAILABLE_AFTER_NS
 
+    def has_polled_within(self, ns: int) -> bool:
+        """Whether it takes tasks, or has until so long ago."""
+        return self.is_alive or self.server.now_ns - self._seen_ns < ns
+
     def takes(self, *, is_workflow_task: bool) -> bool:
         """Whether it has room for a task of this kind."""
         if is_workflow_task:
