@@ -1834,6 +1834,23 @@ class TestEnd:
         assert outcome_of(main).duration_ns == 10_000_000_000
         assert seen == [10.0]
 
+    def test_threads_hear_of_the_end_of_the_main_thread(self) -> None:
+        """Those that work while it is alive come to their end, and not for ever on; it goes on to live outside."""
+        seen = []
+
+        def main():
+            def works():
+                while threading.main_thread().is_alive():
+                    time.sleep(1)
+                    seen.append(now())
+
+            start(works)
+            time.sleep(2.5)
+
+        simulate(main)
+        assert seen == [1.0, 2.0, 3.0]
+        assert threading.main_thread().is_alive()
+
     def test_daemon_threads_are_abandoned(self) -> None:
         """A daemon thread is stopped where it stands and runs no finally."""
         seen = []

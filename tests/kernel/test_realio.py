@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import select
 import socket
 import ssl
@@ -164,6 +165,13 @@ def test_nobody_writes_into_the_pipe():
     outcome = Simulation().run(main)
     assert outcome.name == "deadlock"
     assert outcome.waiting[0].where.endswith("main")
+
+
+def test_what_the_machine_is_can_be_asked(monkeypatch):
+    """Libraries that tell who they are ask for it, and ``platform`` asks a program; not in a run."""
+    monkeypatch.setattr("platform._uname_cache", None)
+    monkeypatch.setattr("platform._platform_cache", {})
+    assert simulate(platform.platform) == platform.platform()
 
 
 def test_an_import_that_starts_a_process_says_when_to_import(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -42,6 +43,8 @@ _inside: Callable[[], bool] | None = None
 def refuse_real_io(inside: Callable[[], bool]) -> None:
     """From now on raise RealIOError for network and subprocesses wherever `inside()` is true."""
     global _inside  # noqa: PLW0603
+    # The standard library starts ``uname -p`` for this when it is first asked, and then knows it.
+    _ = platform.uname().processor
     if _inside is None:
         _inside = inside
         sys.addaudithook(_judge(inside))  # it cannot be taken back; outside a run it does nothing

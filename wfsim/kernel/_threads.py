@@ -241,6 +241,7 @@ class Pools:
     def __init__(self) -> None:
         self._adopted: WeakKeyDictionary[Any, tuple[Any, ...]] = WeakKeyDictionary()
         self._open: list[Any] = []
+        self.is_over = False
         self.next_number = count().__next__
         # The numbers in the names of threads begin anew: they shall not depend on what ran before.
         self._before = (_threading._counter, _pools.ThreadPoolExecutor._counter, _pools._shutdown)
@@ -257,6 +258,7 @@ class Pools:
 
     def end(self) -> None:
         """Do what the interpreter does at its exit: let the workers finish what is queued and then end."""
+        self.is_over = True
         self._open = [executor for executor in self._adopted if not executor._shutdown]
         _pools._shutdown = _EndOfRun()
         for thread, work in list(_pools._threads_queues.items()):
@@ -292,6 +294,19 @@ class _EndOfRun:
 
     def __bool__(self) -> bool:
         return at.here() is not None
+
+
+def _alive_until_the_end(_before: Any) -> Callable[[Any], bool]:
+    """Let threads that work for as long as there is a main thread hear of the end, as at the interpreter's exit."""
+
+    def is_alive(self: Any) -> bool:
+        board = at.here()
+        return (board is None or not board.pools.is_over) and threading.Thread.is_alive(self)
+
+    return is_alive
+
+
+_patching.override(_threading._MainThread, "is_alive", _alive_until_the_end)
 
 
 def _adopting(before: Callable[..., Any]) -> Callable[..., Any]:

@@ -90,9 +90,9 @@ class World:
         global _active  # noqa: PLW0603
         _turn.acquire()
         self._undo.append(_end)
+        refuse_real_io(inside)
         self.thread = get_ident()
         _active = self
-        refuse_real_io(inside)
 
     def _travel(self) -> None:
         # time-machine covers `time.time`, `datetime.now` and their like in C, whoever refers to them.
