@@ -224,3 +224,25 @@ def test_what_announces_itself_like_a_loop_in_c_is_refused():
     simulate(named)
     with pytest.raises(RealIOError, match="not written in Python"):
         simulate(hidden)
+
+
+GREEN = """
+import threading
+import _threading_local
+
+threading.local = _threading_local.local  # as gevent's: none of the interpreter's own
+"""
+
+
+def test_a_process_that_gevent_has_patched_is_refused(tmp_path):
+    """It is told what is in the way, where all that could be seen is that thread-locals are not where they were."""
+    (tmp_path / "gevent").mkdir()
+    (tmp_path / "gevent" / "__init__.py").write_text("", encoding="utf-8")
+    (tmp_path / "gevent" / "monkey.py").write_text(GREEN, encoding="utf-8")
+    code = "import gevent.monkey, wfsim\nwfsim.simulate(print)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "ImportError: gevent has taken the place of threads" in done.stderr

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import sys
 import threading
 from typing import Any
 
@@ -27,6 +28,11 @@ _let_go = ctypes.PYFUNCTYPE(None, ctypes.c_size_t)(("Py_DecRef", ctypes.pythonap
 
 def _find() -> tuple[int, int]:
     """Offset and number of the pointers in a thread state."""
+    if "gevent.monkey" in sys.modules and threading.local.__module__ != "_thread":
+        raise ImportError(
+            "gevent has taken the place of threads and thread-locals (monkey.patch_all), and waits in real time. "
+            "Run wfsim in a process without it: in a simulation the standard library's own are virtual."
+        )
     probe = threading.local()
     probe.value = 1
     words = list((ctypes.c_size_t * _WORDS_TO_SEARCH).from_address(_state()))
