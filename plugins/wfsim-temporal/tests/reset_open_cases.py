@@ -26,7 +26,10 @@ def s(number):
 
 @activity.defn
 async def beats(takes_s: float) -> None:
-    """Beat until it is cancelled; then it takes some time to end."""
+    """Beat until it is cancelled; then it takes some time to end. With less than none it ends by itself."""
+    if takes_s < 0:
+        await asyncio.sleep(-takes_s)
+        return
     try:
         while True:
             activity.heartbeat()
@@ -653,8 +656,10 @@ async def a_cancelled_activity_is_open(bench):
 @case
 async def an_activity_that_was_forgotten_is_open(bench):
     await bench.start()
-    await bench.wish(bench.name, "forgotten activity:0", "cancel activity", "other")
+    await bench.wish(bench.name, "forgotten activity:-4", "cancel activity", "other")
+    bench.runs.clear()  # it may yet end in the first run
     await bench.back()
+    await asyncio.sleep(5)
     return await bench.end(bench.name)
 
 

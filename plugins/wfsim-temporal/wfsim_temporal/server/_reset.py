@@ -81,7 +81,6 @@ def reset(server: Server, source: Execution, asked: Reset) -> Execution:
     jobs = _jobs(source, asked.finish_id)
     rebuilt = Rebuilt(source, asked.finish_id)
     again, later = rebuilt.run, _later(source, asked.finish_id)
-    source.was_reset = True
     latest = server.open_execution(source.start.workflow_id)
     if latest is not None:
         latest.was_reset = True
