@@ -1032,16 +1032,6 @@ async def has_fewer_attempts_as_it_runs(bench):
 
 
 @case
-async def is_changed_after_a_timeout(bench):
-    await bench.start(
-        of("sleeps", 20, start_to_close_timeout=1, schedule_to_start_timeout=15, policy=(3, 25))
-    )
-    await bench.until_backoff()
-    options = ActivityOptions(heartbeat_timeout=s(1))
-    return await bench.change("heartbeat_timeout", activity_options=options), await bench.end()
-
-
-@case
 async def has_less_time_in_its_queue(bench):
     await bench.start(of("sleeps", 0, queue=NOBODY))
     options = ActivityOptions(schedule_to_start_timeout=s(1))
