@@ -187,23 +187,3 @@ def test_jitter_is_drawn_from_the_seed():
     assert again.result() == due
     assert again.history.fingerprint() == run.history.fingerprint()
     assert drill(program, seed=4).result() != due
-
-
-@pytest.mark.skipif(not hasattr(workflowservice, "PauseWorkflowExecutionRequest"), reason="an older SDK")
-def test_whole_workflows_are_not_paused():
-    """As on a server that was not told to allow it."""
-
-    async def program(bench):
-        await bench.start(of("charge", "order-1"))
-        service, named = bench.client.workflow_service, {"namespace": "default", "workflow_id": "order"}
-        pause = workflowservice.PauseWorkflowExecutionRequest(**named)
-        unpause = workflowservice.UnpauseWorkflowExecutionRequest(**named)
-        return [
-            await operator_cases.outcome_of(service.pause_workflow_execution(pause)),
-            await operator_cases.outcome_of(service.unpause_workflow_execution(unpause)),
-        ]
-
-    assert drill(program).result() == [
-        ["UNIMPLEMENTED", "workflow pause is not enabled for namespace: default"],
-        ["FAILED_PRECONDITION", "workflow is not paused."],
-    ]

@@ -191,7 +191,12 @@ class AnyActivity(ABC):
     @property
     def is_wanted(self) -> bool:
         """Whether this entry of a queue is to be taken; see ``_withdraw``."""
-        return self._place is None and self.is_queued
+        return self._place is None and self.is_queued and self.may_begin
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether nobody holds back whatever there is for workers of what it belongs to."""
+        return True
 
     @property
     def is_queued(self) -> bool:
@@ -476,7 +481,8 @@ class _Place:
     @property
     def is_wanted(self) -> bool:
         """Whether it is to be taken."""
-        return self._activity.is_queued and self._activity._place is self
+        activity = self._activity
+        return activity._place is self and activity.is_queued and activity.may_begin
 
     def hand_to(self, session: Session) -> None:
         """Start an attempt on a worker."""

@@ -139,6 +139,16 @@ class Activity(AnyActivity):
 
     # -- what an operator does
 
+    @property
+    def may_begin(self) -> bool:
+        """Whether the workflow is not paused as a whole."""
+        return self.execution.pause is None
+
+    def offer_again(self) -> None:
+        """Go back to the queue, from which workers have not had it while the workflow was paused."""
+        if self.is_queued:
+            self._dispatch_at(self.due_ns)
+
     def set_pause(self, pause: Pause) -> None:
         """Begin no attempt, and let no timeout strike, until it is unpaused."""
         self.journal.fact("pause", self.name, self.attempt)

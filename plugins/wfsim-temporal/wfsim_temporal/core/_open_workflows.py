@@ -39,6 +39,9 @@ def _told(execution: Execution, servers: Sequence[Server]) -> Iterator[str]:
             f"{_elsewhere(start.task_queue, servers)}"
         )
         return
+    if execution.pause is not None:
+        yield f"{name} has been paused by {execution.pause.identity or 'an operator'}"
+        return
     for activity in execution.activities.values():
         if activity.pause is not None:
             by = activity.pause.identity or "an operator"

@@ -11,7 +11,7 @@ from wfsim_temporal.commands import TERMINAL, Commands, events_of
 from wfsim_temporal.core._activation import Extent
 from wfsim_temporal.core._machines import Machines
 from wfsim_temporal.errors import NonDeterministicWorkflow, WorkflowTaskStuck
-from wfsim_temporal.wire import SCHEDULE_TO_START, START_TO_CLOSE, duration, words_of
+from wfsim_temporal.wire import SCHEDULE_TO_START, START_TO_CLOSE, duration, timestamp, words_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # temporal.api.enums.v1.WorkflowTaskFailedCause
 _UNHANDLED_COMMAND: Final = 1
 _FORCE_CLOSE: Final = 17
+_PAUSED: Final = 39
 _WORKER_UNHANDLED_FAILURE: Final = 14
 _NON_DETERMINISM: Final = 24
 
@@ -62,8 +63,7 @@ class WorkflowTask:
         self.jobs: list[Any] = []
         self.activations: list[Activation] = []
         self.machines = Machines(execution)
-        self.started_ns = 0
-        self.time_ns = 0
+        self.scheduled_ns = self.started_ns = self.time_ns = 0
         self.history = Extent(0, 0, is_long=False)
         self.token = 0
         self.behavior = 0
@@ -120,9 +120,10 @@ class WorkflowTask:
         ``at_once`` it is part of the answer to the worker that has completed the one before.
         """
         execution = self.execution
-        if execution.is_closed or self._state != "idle":
+        if execution.is_closed or execution.pause is not None or self._state != "idle":
             return
         self._state = "scheduled"
+        self.scheduled_ns = execution.server.now_ns
         self._mark = len(execution.log)
         sticky = self.sticky
         if sticky is not None and not self._keeps(sticky):
@@ -149,6 +150,25 @@ class WorkflowTask:
         queue, passage = self.execution.start.task_queue, self.execution.server.passage
         is_free = sticky.is_alive and sticky.takes(is_workflow_task=True)
         return is_free and not passage.is_held_up(queue, self.name)
+
+    def take_back(self) -> None:
+        """Let go of a task that waits for a worker: the run is paused, and has none until it goes on."""
+        if self._state == "scheduled":
+            self._started_id = 0
+            self._write_end("WORKFLOW_TASK_FAILED", self._failed(_PAUSED))
+            self._state = "idle"
+
+    def pending_info(self) -> dict[str, Any] | None:
+        """Describe the open task; None if there is none."""
+        if self._state not in {"scheduled", "started"}:
+            return None
+        return {
+            "state": 1 + self.is_started,
+            "attempt": self._attempt,
+            "scheduled_time": timestamp(self.scheduled_ns),
+            "original_scheduled_time": timestamp(self.scheduled_ns),
+            "started_time": timestamp(self.started_ns) if self.is_started else None,
+        }
 
     def _keeps(self, sticky: Session) -> bool:
         is_there = sticky.is_alive or sticky.was_seen_lately

@@ -10,8 +10,10 @@ from temporalio.client import WorkflowHistory
 from wfsim_temporal.wire import ATTRIBUTES, EVENT
 
 _MAY_IGNORE = frozenset(
-    EVENT[kind]
+    EVENT.get(kind)
     for kind in (
+        "WORKFLOW_EXECUTION_PAUSED",
+        "WORKFLOW_EXECUTION_UNPAUSED",
         "NEXUS_OPERATION_CANCEL_REQUEST_COMPLETED",
         "NEXUS_OPERATION_CANCEL_REQUEST_FAILED",
         "WORKFLOW_EXECUTION_OPTIONS_UPDATED",

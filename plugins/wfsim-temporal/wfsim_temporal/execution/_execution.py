@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from temporalio.client import WorkflowHistory
 
+    from wfsim_temporal.activities import Pause
     from wfsim_temporal.commands import Activity, NexusOperation, Start, Timer
     from wfsim_temporal.server import Server
 
@@ -43,6 +44,7 @@ class Execution:
         closed: a future that is done when the run has ended; its error is one that a server would try for ever.
         result: the payload of a completed run.
         failure: the failure of a failed one.
+        pause: that of the whole run, by an operator; None without one.
         paused_types: types of activities that an operator has paused.
         next_run: the run that follows this one (continue-as-new, retry).
         was_reset: whether another run goes on with its history: then nobody is told that this one has ended.
@@ -76,6 +78,7 @@ class Execution:
         self.search_attributes = dict(start.search_attributes)
         self.patches: list[str] = []
         self.paused_types: list[str] = []
+        self.pause: Pause | None = None
         self.cancel_requested = self.is_deleted = False
         self.status = "running"
         self.is_closed = False
@@ -88,6 +91,11 @@ class Execution:
         self.externals: dict[int, Any] = {}
         self.closed = server.future()
         self._deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def told_status(self) -> str:
+        """Its status as a client is told it: "paused" is one too."""
+        return self.status if self.pause is None or self.is_closed else "paused"
 
     @property
     def root(self) -> Execution:
@@ -105,9 +113,27 @@ class Execution:
     def kept_attributes(self) -> dict[str, Any]:
         """Give the search attributes that the server itself keeps of it."""
         told = self.versioning.search_attributes()
-        if self.paused_types:
-            told[PAUSE_INFO] = kept_payload([f"property:activityType={one}" for one in self.paused_types])
+        paused = [f"property:activityType={one}" for one in self.paused_types]
+        if self.pause is not None:
+            paused = [f"Workflow:{self.start.workflow_id}", f"Reason:{self.pause.reason}", *paused]
+        if paused:
+            told[PAUSE_INFO] = kept_payload(paused)
         return told
+
+    def set_pause(self, pause: Pause) -> None:
+        """Let no workflow task begin until it goes on, nor any attempt of an activity; what runs goes on."""
+        self.journal.fact("pause", self.start.workflow_type)
+        self.task.take_back()
+        self.pause = pause
+        self.receive("WORKFLOW_EXECUTION_PAUSED", _told_of(pause), None, wakes=False)
+
+    def end_pause(self, end: Pause) -> None:
+        """Let it go on."""
+        self.journal.fact("unpause", self.start.workflow_type)
+        self.pause = None
+        self.receive("WORKFLOW_EXECUTION_UNPAUSED", _told_of(end), None)
+        for activity in self.activities.values():
+            activity.offer_again()
 
     def note_pauses(self) -> None:
         """Note which types of activities are paused: an operator has paused one, or let one go on."""
@@ -304,3 +330,7 @@ class Execution:
             self.closed.set_exception(error)
             self.closed.exception()  # asyncio need not complain if nobody waits
         self.updates.give_up(error)
+
+
+def _told_of(pause: Pause) -> dict[str, Any]:
+    return {"identity": pause.identity, "reason": pause.reason, "request_id": pause.request_id}

@@ -1,4 +1,4 @@
-"""The server's calls by which an operator pauses, resets and changes activities of workflows."""
+"""The server's calls by which an operator pauses workflows, and pauses, resets and changes their activities."""
 
 from __future__ import annotations
 
@@ -95,15 +95,21 @@ def change_activity(activity: Activity, request: Any) -> None:
     activity.change(changed_options(activity.options(), request.activity_options, paths, known_as=known_as))
 
 
-async def _pause_workflow(server: Server, _request: Any, _answer: type[Any]) -> Any:
-    # As a server does that has not been told otherwise; releases of the SDK do not know the status of such runs.
-    told = f"workflow pause is not enabled for namespace: {server.namespace}"
-    raise rpc_error(RPCStatusCode.UNIMPLEMENTED, told)
+async def _pause_workflow(server: Server, request: Any, answer: type[Any]) -> Any:
+    execution = execution_of(server, request, must_run=True)
+    if execution.pause is None:
+        execution.set_pause(Pause(request.identity, request.reason, request.request_id, server.now_ns))
+    elif execution.pause.request_id != request.request_id:
+        raise rpc_error(RPCStatusCode.FAILED_PRECONDITION, "workflow is already paused.")
+    return answer()
 
 
-async def _unpause_workflow(server: Server, request: Any, _answer: type[Any]) -> Any:
-    execution_of(server, request, must_run=True)
-    raise rpc_error(RPCStatusCode.FAILED_PRECONDITION, "workflow is not paused.")
+async def _unpause_workflow(server: Server, request: Any, answer: type[Any]) -> Any:
+    execution = execution_of(server, request, must_run=True)
+    if execution.pause is None:
+        raise rpc_error(RPCStatusCode.FAILED_PRECONDITION, "workflow is not paused.")
+    execution.end_pause(Pause(request.identity, request.reason, request.request_id, server.now_ns))
+    return answer()
 
 
 def _execution(server: Server, request: Any) -> Execution:

@@ -31,9 +31,16 @@ async def _update(server: Server, request: Any, answer: type[Any]) -> Any:
     execution = execution_of(server, named, first_run_id=first)
     known = execution.updates.find(request.request.meta.update_id)
     if known is None or not known.is_completed:  # what came of one is told of a run that is over too
-        execution_of(server, named, must_run=True)
+        _check_updatable(execution_of(server, named, must_run=True))
     update = execution.updates.admit(request.request)
     return await _told(execution, update, request, answer)
+
+
+def _check_updatable(execution: Execution) -> None:
+    """Refuse what a run that is paused cannot answer. Raises RPCError FAILED_PRECONDITION."""
+    if execution.pause is not None:
+        message = "Workflow is paused. Cannot update the workflow."
+        raise rpc_error(RPCStatusCode.FAILED_PRECONDITION, message)
 
 
 async def _told(execution: Execution, update: Update, request: Any, answer: type[Any]) -> Any:
@@ -89,6 +96,8 @@ async def _with_start(server: Server, request: Any, answer: type[Any]) -> Any:
             execution, _ = start(server, asked)
         except RPCError as error:
             raise _failed([error, None]) from error
+        if (is_paused := _refused(_check_updatable, execution)) is not None:
+            raise _failed([None, is_paused])
         told = told_of_start(execution, asked, StartWorkflowExecutionResponse, is_new=execution is not before)
         update = execution.updates.admit(wanted.request)
     else:

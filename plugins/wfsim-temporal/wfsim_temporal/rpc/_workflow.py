@@ -196,6 +196,8 @@ async def _query(server: Server, request: Any, answer: type[Any]) -> Any:
         condition == _NOT_OPEN or (condition == _NOT_COMPLETED_CLEANLY and not is_clean)
     ):
         return answer(query_rejected={"status": STATUS[execution.status]})
+    if execution.told_status == "paused":
+        return answer(query_rejected={"status": STATUS["paused"]})
     session = await _session(server, execution)
     try:
         told = await session.query(execution, request.query)
@@ -236,7 +238,15 @@ async def _history(server: Server, request: Any, answer: type[Any]) -> Any:
 
 async def _describe(server: Server, request: Any, answer: type[Any]) -> Any:
     execution = execution_of(server, request.execution)
-    told = answer(workflow_execution_info=describe_info(execution), execution_config=_config(execution.start))
+    told = answer(
+        workflow_execution_info=describe_info(execution),
+        execution_config=_config(execution.start),
+        pending_workflow_task=None if execution.is_closed else execution.task.pending_info(),
+    )
+    if execution.pause is not None:
+        pause = told.workflow_extended_info.pause_info
+        pause.identity, pause.reason = execution.pause.identity, execution.pause.reason
+        pause.paused_time.FromNanoseconds(execution.pause.at_ns)
     for activity in execution.activities.values():
         if not activity.is_over:
             told.pending_activities.add(**pending_info(activity))
@@ -265,7 +275,7 @@ def describe_info(execution: Execution) -> Any:
     info = _Info(
         execution={"workflow_id": start.workflow_id, "run_id": execution.run_id},
         type={"name": start.workflow_type},
-        status=STATUS[execution.status],
+        status=STATUS[execution.told_status],
         task_queue=start.task_queue,
         history_length=len(execution.log),
         history_size_bytes=execution.log.size,

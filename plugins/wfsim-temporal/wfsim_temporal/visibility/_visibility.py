@@ -184,7 +184,7 @@ _COLUMNS: dict[str, Callable[[Any], Any]] = {
     "WorkflowId": lambda one: one.start.workflow_id,
     "RunId": lambda one: one.run_id,
     "WorkflowType": lambda one: one.start.workflow_type,
-    "ExecutionStatus": lambda one: STATUS[one.status],
+    "ExecutionStatus": lambda one: STATUS[one.told_status],
     "TaskQueue": lambda one: one.start.task_queue,
     "StartTime": lambda one: one.began_ns,
     "ExecutionTime": lambda one: one.began_ns + one.start.delay_ns,
