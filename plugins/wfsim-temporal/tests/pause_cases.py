@@ -123,11 +123,12 @@ class Bench:
         told = await self.service.describe_workflow_execution(calls.DescribeWorkflowExecutionRequest(**asked))
         info, pause = told.workflow_execution_info, told.workflow_extended_info.pause_info
         kept = info.search_attributes.indexed_fields
+        pending = sorted(told.pending_activities, key=lambda one: one.activity_id)
         return [
             info.status,
             [pause.identity, pause.reason, pause.HasField("paused_time")],
             kept["TemporalPauseInfo"].data.decode() if "TemporalPauseInfo" in kept else "",
-            [[one.state, one.paused, one.attempt] for one in told.pending_activities],
+            [[one.state, one.paused, one.attempt] for one in pending],
             told.HasField("pending_workflow_task"),
         ]
 
