@@ -10,6 +10,7 @@ from wfsim_temporal.wire import is_library, words_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from wfsim_temporal.commands import Activity
     from wfsim_temporal.execution import Execution
     from wfsim_temporal.server import Server
 
@@ -43,21 +44,29 @@ def _told(execution: Execution, servers: Sequence[Server]) -> Iterator[str]:
         yield f"{name} has been paused by {execution.pause.identity or 'an operator'}"
         return
     for activity in execution.activities.values():
-        if activity.pause is not None:
-            by = activity.pause.identity or "an operator"
-            yield f"{name} waits for activity {activity.name}, which {by} has paused"
-        elif activity.is_queued and not server.queue(activity.task_queue).has_worker(is_workflow_task=False):
-            yield (
-                f"{name} waits for a worker of task queue {activity.task_queue!r} that runs activities "
-                f"(activity {activity.name}){_elsewhere(activity.task_queue, servers)}"
-            )
-        elif activity.last_failure is not None and not activity.is_over:
-            yield (
-                f"{name} waits for activity {activity.name}, which is at attempt {activity.attempt}: the one before "
-                f"failed ({words_of(activity.last_failure)})"
-            )
+        why = _why_it_waits(activity, servers)
+        if why:
+            yield f"{name} waits for {why}"
     places = execution.waiting_at()
     yield f"{name} waits at {', '.join(places)}" if places else f"{name} is open"
+
+
+def _why_it_waits(activity: Activity, servers: Sequence[Server]) -> str:
+    """Say what an activity itself waits for, after "waits for"; "" if it is under way."""
+    queue = activity.server.queue(activity.task_queue)
+    if activity.pause is not None:
+        return f"activity {activity.name}, which {activity.pause.identity or 'an operator'} has paused"
+    if activity.is_queued and not queue.has_worker(is_workflow_task=False):
+        return (
+            f"a worker of task queue {activity.task_queue!r} that runs activities (activity {activity.name})"
+            f"{_elsewhere(activity.task_queue, servers)}"
+        )
+    if activity.last_failure is None or activity.is_over:
+        return ""
+    return (
+        f"activity {activity.name}, which is at attempt {activity.attempt}: the one before failed "
+        f"({words_of(activity.last_failure)})"
+    )
 
 
 def _place(server: Server) -> str:
