@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes.util
 import os
 import platform
 import select
@@ -172,6 +173,20 @@ def test_what_the_machine_is_can_be_asked(monkeypatch):
     monkeypatch.setattr("platform._uname_cache", None)
     monkeypatch.setattr("platform._platform_cache", {})
     assert simulate(platform.platform) == platform.platform()
+
+
+def test_a_library_can_be_looked_for(tmp_path, monkeypatch):
+    """Modules do that when they are imported, with the help of programs; it takes no time."""
+    code = "import ctypes.util\nFOUND = ctypes.util.find_library('c')\n"
+    (tmp_path / "looks_for_a_library.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def main():
+        import looks_for_a_library
+
+        return looks_for_a_library.FOUND, time.monotonic()
+
+    assert simulate(main) == (ctypes.util.find_library("c"), 0.0)
 
 
 def test_an_import_that_starts_a_process_says_when_to_import(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wfsim.kernel import _locks, _selects, _signals, _threads  # noqa: F401  (_selects declares stand-ins)
+from wfsim.kernel import _libraries, _locks, _selects, _signals, _threads  # noqa: F401  (_selects declares stand-ins)
 from wfsim.kernel import _switchboard as at
 from wfsim.kernel._ambient import PROCESS
 from wfsim.kernel._loop import EVENT_LOOP

@@ -36,6 +36,8 @@ _raw: Any = _thread
 _threading: Any = threading
 _pools: Any = pools
 
+_LOOK_S = 0.001
+
 
 class _Real:
     """The originals, where the search for references to them does not look."""
@@ -46,6 +48,25 @@ class _Real:
     start_new_thread: Any = staticmethod(_raw.start_new_thread)
     start_joinable_thread: Any = staticmethod(getattr(_raw, "start_joinable_thread", _raw.get_ident))
     set_sentinel: Any = staticmethod(getattr(_raw, "_set_sentinel", _raw.get_ident))
+
+
+def in_real_thread(fn: Callable[..., Any], *args: Any) -> Any:
+    """Call a function outside of the simulation, in a thread of its own, while virtual time stands still."""
+    outcome: list[tuple[Any, BaseException | None]] = []
+
+    def call() -> None:
+        try:
+            outcome.append((fn(*args), None))
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that asked
+            outcome.append((None, error))
+
+    _Real.start_new_thread(call, ())
+    while not outcome:
+        _Real.sleep(_LOOK_S)
+    value, error = outcome[0]
+    if error is not None:
+        raise error
+    return value
 
 
 def fresh_context() -> Context:
