@@ -271,3 +271,32 @@ print(run.fingerprint, run.workflow_histories[0].to_json())
     ]
     assert b"WORKFLOW_EXECUTION_SIGNALED" in told[0]
     assert told[0] == told[1]
+
+
+closed_in_workflow = []
+
+
+@workflow.defn
+class Streams:
+    """Takes the first of what a generator yields, and lets go of it."""
+
+    async def chunks(self):
+        try:
+            while True:
+                await workflow.sleep(10)
+                yield "chunk"
+        finally:
+            closed_in_workflow.append(workflow.in_workflow())
+
+    @workflow.run
+    async def run(self) -> str:
+        async for chunk in self.chunks():
+            break
+        return chunk
+
+
+def test_an_async_generator_that_is_let_go_is_closed_in_its_workflow(simulate):
+    """At once, as in the SDK's threads, and not by the event loop that runs the worker."""
+    closed_in_workflow.clear()
+    assert simulate(Streams).result() == "chunk"
+    assert closed_in_workflow == [True]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import fields
@@ -102,10 +103,13 @@ class CachedWorkflow:
         self._is_sandboxed = False
 
     def _enter(self, act: Callable[[Any], Any], argument: Any) -> Any:
-        loop = asyncio._get_running_loop()
+        loop, hooks = asyncio._get_running_loop(), sys.get_asyncgen_hooks()
+        # The SDK does this in a thread where no loop looks after async generators.
+        sys.set_asyncgen_hooks(None, None)
         try:
             return self._context.run(act, argument)
         finally:
+            sys.set_asyncgen_hooks(*hooks)
             asyncio._set_running_loop(loop)  # the instance is an event loop of its own, and leaves none
 
     def activate(self, asked: Activation, *, is_replay: bool = False) -> tuple[Sequence[Any], Sequence[int]]:
