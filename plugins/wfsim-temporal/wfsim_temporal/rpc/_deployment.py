@@ -10,6 +10,7 @@ from temporalio.service import RPCStatusCode
 
 from wfsim_temporal.errors import NotSimulated
 from wfsim_temporal.rpc._workflow import execution_of
+from wfsim_temporal.server import ask_to_skip
 from wfsim_temporal.versions import DeploymentVersion, check_override, override_of
 from wfsim_temporal.wire import not_found, rpc_error
 
@@ -27,6 +28,7 @@ _DRAINING: Final = 4
 _DRAINED: Final = 5
 _COMPLETED: Final = 2  # RoutingConfigUpdateState
 _UNVERSIONED: Final = "__unversioned__"
+_SKIPPING: Final = "time_skipping_config"
 _OPTIONS: Final = WorkflowExecutionOptions.DESCRIPTOR.full_name
 _KNOWS_MANAGERS: Final = "manager_identity" in deployment_api.WorkerDeploymentInfo.DESCRIPTOR.fields_by_name
 _KNOWS_MODIFIERS: Final = (
@@ -357,6 +359,9 @@ async def _update_options(server: Server, request: Any, answer: type[Any]) -> An
     update_options(server, execution, request)
     told = WorkflowExecutionOptions(versioning_override=execution.versioning.override)
     told.priority.SetInParent()
+    skipping = server.skipping.get(execution.start.workflow_id)
+    if skipping is not None:
+        told.time_skipping_config.CopyFrom(skipping.config)
     return answer(workflow_execution_options=told)
 
 
@@ -366,11 +371,16 @@ def update_options(server: Server, execution: Any, request: Any) -> None:
         if path.partition(".")[0] not in WorkflowExecutionOptions.DESCRIPTOR.fields_by_name:
             message = f'error parsing UpdateMask: proto: invalid path "{path}" for message "{_OPTIONS}"'
             raise rpc_error(RPCStatusCode.INVALID_ARGUMENT, message)
-        if path != "versioning_override":
+        if path not in {"versioning_override", _SKIPPING}:
             raise NotSimulated(
                 f"the option {path} of a workflow is not simulated; change its versioning_override"
             )
-    if not request.update_mask.paths:
+    if _SKIPPING in request.update_mask.paths:
+        config = request.workflow_execution_options.time_skipping_config
+        asked = ask_to_skip(server, execution.start.workflow_id, config)
+        told = {_SKIPPING: asked, f"{_SKIPPING}_updated": True, "identity": request.identity}
+        execution.receive("WORKFLOW_EXECUTION_OPTIONS_UPDATED", told, None, wakes=False)
+    if "versioning_override" not in request.update_mask.paths:
         return
     options = request.workflow_execution_options
     override = override_of(options.versioning_override) if options.HasField("versioning_override") else None

@@ -22,6 +22,7 @@ from wfsim_temporal.rpc import (
     _standalone,
     _standalone_nexus,
     _standalone_operator,
+    _time_skipping,
     _update,
     _visibility,
     _workflow,
@@ -46,6 +47,7 @@ _OF_NAMESPACES: Final[dict[str, Any]] = {
     **_reset.CALLS,
     **_operator.CALLS,
     **_standalone_operator.CALLS,
+    **_time_skipping.CALLS,
 }
 """Those that concern what is in one namespace."""
 _OF_HOSTS: Final[dict[str, Any]] = {**_nexus.CALLS, **_namespace.CALLS}

@@ -22,6 +22,7 @@ from wfsim_temporal.commands import (
     start_of,
 )
 from wfsim_temporal.core import ActivationFailed
+from wfsim_temporal.server import ask_to_skip, skipping_info
 from wfsim_temporal.versions import check_override
 from wfsim_temporal.wire import STATUS, duration, link_to_request, not_found, rpc_error
 
@@ -87,7 +88,7 @@ def start(server: Server, request: Any, signal: tuple[Any, ...] = ()) -> tuple[E
     check_override(server, wanted.heritage.override, wanted.task_queue)
     before = server.find(request.workflow_id)
     if before is None:
-        return server.begin(wanted, signal), True
+        return _begin(server, request, wanted, signal), True
     if request.request_id and before.start.request_id == request.request_id:
         return before, True  # the same request once more: its answer was lost
     reuse, conflict = request.workflow_id_reuse_policy, request.workflow_id_conflict_policy
@@ -105,7 +106,16 @@ def start(server: Server, request: Any, signal: tuple[Any, ...] = ()) -> tuple[E
         raise rpc_error(RPCStatusCode.ALREADY_EXISTS, message, told)
     if replaces:
         server.terminate(before, "TerminateIfRunning WorkflowIdReusePolicy Policy")
-    return server.begin(wanted, signal), True
+    return _begin(server, request, wanted, signal), True
+
+
+def _begin(server: Server, request: Any, wanted: Start, signal: tuple[Any, ...]) -> Execution:
+    server.skipping.pop(request.workflow_id, None)
+    if "time_skipping_config" in request.DESCRIPTOR.fields_by_name and request.HasField(
+        "time_skipping_config"
+    ):
+        ask_to_skip(server, request.workflow_id, request.time_skipping_config)
+    return server.begin(wanted, signal)
 
 
 async def _start(server: Server, request: Any, answer: type[Any]) -> Any:
@@ -253,6 +263,11 @@ async def _describe(server: Server, request: Any, answer: type[Any]) -> Any:
     for operation in execution.nexus_operations.values():
         if operation.event_id and not operation.is_over:
             told.pending_nexus_operations.add(**operation.pending_info())
+    skipping = skipping_info(server, execution)
+    if skipping is not None:
+        told.workflow_extended_info.time_skipping_info.CopyFrom(
+            type(told.workflow_extended_info.time_skipping_info)(**skipping)
+        )
     return told
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from wfsim_temporal.rpc import Batch
     from wfsim_temporal.server._hosts import Host
     from wfsim_temporal.server._schedule import Schedule
+    from wfsim_temporal.server._skipping import Skipping
     from wfsim_temporal.worker import Worker
 
 NS_PER_MILLISECOND = 1_000_000
@@ -91,6 +92,7 @@ class Server:
         self.operations: Runs[StandaloneNexusOperation] = Runs()
         self.schedules: dict[str, Schedule] = {}
         self.batches: dict[str, Batch] = {}
+        self.skipping: dict[str, Skipping] = {}
         self.nexus_operations = host.nexus_operations
         self.search_attribute_types: dict[str, str] = {}
         self.deployments = Deployments(self)

@@ -20,6 +20,7 @@ from temporalio.client import Client
 from temporalio.runtime import OpenTelemetryConfig, PrometheusConfig, Runtime
 from temporalio.service import ConnectConfig, ServiceClient
 from temporalio.testing import WorkflowEnvironment
+from temporalio.testing import _workflow as sdk
 from temporalio.worker import Replayer
 from temporalio.worker._activity import _ThreadExceptionRaiser
 
@@ -150,6 +151,7 @@ class SimulatedEnvironment(WorkflowEnvironment):
 
 
 _LOCAL = "127.0.0.1"
+_TEST_SERVER = "start_time_skipping"
 
 
 class SimulatedTestServer(SimulatedEnvironment):
@@ -159,6 +161,22 @@ class SimulatedTestServer(SimulatedEnvironment):
     def supports_time_skipping(self) -> bool:
         """Whether it stands for the test server, which lacks some things that tests then leave out."""
         return True
+
+    @property
+    def supports_time_skipping_v1(self) -> bool:
+        """The same, as newer releases of the SDK ask."""
+        return True
+
+
+class _OwnServer:
+    """What an environment of the SDK's own shuts down."""
+
+    def __init__(self, client: Client) -> None:
+        self._environment = SimulatedEnvironment(client)
+
+    async def shutdown(self) -> None:
+        """See above."""
+        await self._environment.shutdown()
 
 
 _CLIENT_OPTIONS = (
@@ -175,26 +193,34 @@ _CLIENT_OPTIONS = (
 
 
 def _replace_environments(settings: Settings) -> list[Callable[[], None]]:
-    return [
-        _replace_environment("start_local", SimulatedEnvironment, settings),
-        _replace_environment("start_time_skipping", SimulatedTestServer, settings),
-    ]
+    def own_clocks(client: Client, options: dict[str, Any]) -> WorkflowEnvironment:
+        config = options.get("ts_config") or sdk.TimeSkippingConfig()  # type: ignore[attr-defined,unused-ignore]
+        made: WorkflowEnvironment = sdk._V2WorkflowEnvironment(client, _OwnServer(client), config)  # type: ignore[arg-type,unused-ignore]
+        return made
+
+    # ``from_client`` adds what makes an assertion that fails a failure of its workflow.
+    kinds: dict[str, Callable[[Client, dict[str, Any]], WorkflowEnvironment]] = {
+        "start_local": lambda client, _: SimulatedEnvironment.from_client(client),
+        _TEST_SERVER: lambda client, _: SimulatedTestServer.from_client(client),
+        "start_time_skipping_v2": own_clocks,
+    }
+    known = {name: make for name, make in kinds.items() if hasattr(WorkflowEnvironment, name)}
+    return [_replace_environment(name, make, settings) for name, make in known.items()]
 
 
 def _replace_environment(
-    name: str, kind: type[SimulatedEnvironment], settings: Settings
+    name: str, make: Callable[[Client, dict[str, Any]], WorkflowEnvironment], settings: Settings
 ) -> Callable[[], None]:
     async def start(**options: Any) -> WorkflowEnvironment:
         known = {name: one for name, one in options.items() if name in _CLIENT_OPTIONS and one is not None}
         namespace = known.setdefault("namespace", settings.namespace)
         address = options.get("ip", _LOCAL), options.get("port")
-        host = hosts_here().start(settings, namespace, *address, is_open=kind is SimulatedTestServer)
+        host = hosts_here().start(settings, namespace, *address, is_open=name == _TEST_SERVER)
         host.limits = configured(host.limits, options.get("dev_server_extra_args", ()))
         types = host.server(namespace).search_attribute_types
         for key in options.get("search_attributes", ()):
             types[key.name] = key.indexed_value_type.name.title().replace("_", "")
-        client = await Client.connect(host.address, **known)
-        return kind.from_client(client)  # adds what makes an assertion that fails a failure of its workflow
+        return make(await Client.connect(host.address, **known), options)
 
     real = getattr(WorkflowEnvironment, name)
 
