@@ -202,6 +202,30 @@ def test_a_codec_that_fails_fails_the_task():
     assert "no key" in str(run.error)
 
 
+class Lost(Locked):
+    """Knows that the key will not come back."""
+
+    async def decode(self, payloads):
+        raise ApplicationError("the key is lost", type="KeyLost", non_retryable=True)
+
+
+def test_a_codec_may_fail_the_workflow_for_good():
+    """By an error that is not to be tried again; the history passes the Replayer with that codec."""
+
+    async def main():
+        client = await Client.connect("localhost:7233", data_converter=converter(Locked()))
+        other = await Client.connect("localhost:7233", data_converter=converter(Lost()))
+        async with Worker(other, task_queue="q", workflows=[samples.Square]):
+            with pytest.raises(WorkflowFailureError) as told:
+                await client.execute_workflow(samples.Square.run, 3, id="s", task_queue="q")
+        cause = told.value.cause
+        return cause.message, cause.type, cause.non_retryable
+
+    run = wfsim_temporal.simulate(main)
+    assert run.result() == ("the key is lost", "KeyLost", True)
+    assert run.events("s")[-1] == "WORKFLOW_EXECUTION_FAILED"
+
+
 class Contextual(PayloadCodec, WithSerializationContext):
     """Writes down in whose context each payload was encoded, and insists on the same for decoding."""
 

@@ -16,6 +16,7 @@ import temporalio.workflow
 from temporalio.api.common.v1 import SearchAttributes
 from temporalio.api.failure.v1 import Failure
 from temporalio.bridge.proto import workflow_activation
+from temporalio.exceptions import ApplicationError
 from temporalio.worker import WorkflowInstanceDetails
 
 from wfsim.errors import Deadlock
@@ -69,7 +70,14 @@ _LOCAL_RESOLUTION: Final = 5
 
 
 class ActivationFailed(Exception):
-    """The workflow's code raised what fails the workflow task. ``args[0]`` is the failure."""
+    """The workflow's code, or its codec, raised what fails the workflow task. ``args[0]`` is the failure.
+
+    An error that says itself that it is not to be tried again fails the workflow in place of its task.
+    """
+
+    def __init__(self, failure: Failure, error: Exception | None = None) -> None:
+        super().__init__(failure)
+        self.is_final = isinstance(error, ApplicationError) and error.non_retryable
 
 
 class CommandRefused(Exception):
@@ -158,7 +166,7 @@ class CachedWorkflow:
         except Endless:
             place = place or "its end"
         except Exception as error:
-            raise ActivationFailed(self._failure_of(error)) from error
+            raise ActivationFailed(self._failure_of(error), error) from error
         if place:
             raise self._stuck(_ENDLESS.format(PATIENCE_S, place))
         blocked_ns = server.now_ns - began_ns
@@ -182,13 +190,22 @@ class CachedWorkflow:
 
     async def decode(self, jobs: list[Job]) -> list[Job]:
         """Give jobs as the workflow is to see them. Raises ActivationFailed, as does ``encode``."""
-        with _failing():
+        with self._failing():
             return await self._codec.decode(jobs, self._converter())
 
     async def encode(self, commands: Sequence[Any]) -> Sequence[Any]:
         """Give commands as they leave the worker."""
-        with _failing():
+        with self._failing():
             return await self._codec.encode(commands, self._converter())
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Let what a codec raises fail the workflow task, as the SDK's worker does."""
+        try:
+            yield
+        except Exception as error:
+            _LOG.warning("a payload codec failed", exc_info=True)
+            raise ActivationFailed(self._failure_of(error), error) from error
 
     def _converter(self) -> Any:
         namespace, workflow_id = self._execution.server.namespace, self._execution.start.workflow_id
@@ -353,18 +370,6 @@ def _identity(command: Any) -> Any:
     kind = command.WhichOneof("variant")
     body = getattr(command, kind)
     return kind, [getattr(body, name) for name in _IDENTITY if name in body.DESCRIPTOR.fields_by_name]
-
-
-@contextmanager
-def _failing() -> Iterator[None]:
-    """Let what a codec raises fail the workflow task, as the SDK's worker does."""
-    try:
-        yield
-    except Exception as error:
-        _LOG.warning("a payload codec failed", exc_info=True)
-        failure = Failure(message=f"{type(error).__name__}: {error}")
-        failure.application_failure_info.type = type(error).__name__
-        raise ActivationFailed(failure) from error
 
 
 def _details(session: Session, execution: Execution, init: Any) -> WorkflowInstanceDetails:

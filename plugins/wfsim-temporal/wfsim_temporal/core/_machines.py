@@ -91,10 +91,8 @@ class Machines:
         """Add a command."""
         self.commands.append(Command(kind, seq, body))
 
-    def give_up(self, message: str) -> None:
-        """Fail the workflow, in place of all that it asked for: it is not deterministic, and wants to fail by that."""
-        failure = Failure(message=message)
-        failure.application_failure_info.SetInParent()
+    def give_up(self, failure: Failure) -> None:
+        """Fail the workflow, in place of all that it asked for."""
         self.commands = [Command("fail", 0, FailWorkflowExecution(failure=failure))]
 
     def has_ended(self) -> bool:

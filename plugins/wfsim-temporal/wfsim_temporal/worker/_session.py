@@ -282,7 +282,7 @@ class Session:
             async with cached.turn:
                 return await self._take_steps(cached, task, token, jobs)
         except ActivationFailed as error:
-            self.server.soon(task.fail, token, error.args[0])
+            return self._fail(task, token, error)
         except CommandRefused as error:
             self.server.soon(task.refuse, token, *error.args)
         except WorkflowTaskStuck as error:
@@ -290,10 +290,20 @@ class Session:
         except NonDeterministicWorkflow as error:
             message = f"[TMPRL1100] Nondeterminism error: {error}"
             if self.worker.fails_on_nondeterminism(task.execution.start.workflow_type):
-                task.machines.give_up(message)
+                failure = Failure(message=message)
+                failure.application_failure_info.SetInParent()
+                task.machines.give_up(failure)
                 return True
             self.server.soon(task.fail, token, Failure(message=message), error)
         return False
+
+    def _fail(self, task: WorkflowTask, token: int, error: ActivationFailed) -> bool:
+        """Fail the task, or its workflow; tell whether there is an answer to send."""
+        if error.is_final:
+            task.machines.give_up(error.args[0])
+        else:
+            self.server.soon(task.fail, token, error.args[0])
+        return error.is_final
 
     async def _take_steps(
         self, cached: CachedWorkflow, task: WorkflowTask, token: int, jobs: list[Any]
