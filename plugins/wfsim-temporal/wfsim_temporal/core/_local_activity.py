@@ -130,10 +130,9 @@ class LocalActivity:
             data={"workflow_id": start.workflow_id},
         )
         try:
-            if self._timeout_ns is None:
+            # wait_for makes a task of its own in Python 3.11 and none in 3.12: that is another order of things.
+            async with asyncio.timeout(self._timeout_ns and self._timeout_ns / NS_PER_SECOND):
                 value = await running
-            else:
-                value = await asyncio.wait_for(running, self._timeout_ns / NS_PER_SECOND)
             result = await encode(worker, self.converter, value)
             return "completed", resolution(completed={"result": result})
         except TimeoutError:

@@ -221,7 +221,8 @@ async def _query(server: Server, request: Any, answer: type[Any]) -> Any:
 async def _session(server: Server, execution: Execution) -> Session:
     """Give a worker that can answer a query: there may be none yet. Raises RPCError when it has waited too long."""
     try:
-        await asyncio.wait_for(execution.task.at_rest(), _QUERY_S)
+        async with asyncio.timeout(_QUERY_S):
+            await execution.task.at_rest()
     except TimeoutError:
         raise rpc_error(RPCStatusCode.CANCELLED, "Timeout expired") from None
     sticky = execution.task.sticky
