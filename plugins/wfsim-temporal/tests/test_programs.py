@@ -505,7 +505,9 @@ def test_a_loop_of_another_kind_is_refused(simulate):
     """What drives asyncio by something else, such as trio, is no place for a client or a worker."""
 
     class Other(asyncio.SelectorEventLoop):
-        """Stands for trio-asyncio's."""
+        """Stands for trio-asyncio's. It is never opened, and says so when the collector asks it."""
+
+        _closed = True
 
     async def main():
         client = await Client.connect("localhost:7233")
