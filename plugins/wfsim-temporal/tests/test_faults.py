@@ -9,9 +9,10 @@ import pytest
 import samples
 import wfsim_temporal
 from temporalio import activity, workflow
-from temporalio.client import WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import TimeoutError as TemporalTimeout
+from temporalio.service import RetryConfig
 from wfsim_temporal import (
     NonDeterministicWorkflow,
     Settings,
@@ -439,10 +440,80 @@ def test_a_task_that_fails_for_ever_is_an_error(simulate):
     assert "a bug" in str(run.error)
 
 
-def test_the_server_is_away_for_a_while(simulate):
-    """A rule on the client's calls makes them fail with gRPC's status."""
-    run = simulate(Retrying, activities=[work], faults=[wfsim.fail("start_workflow_execution", count=1)])
+def test_the_server_is_away(simulate):
+    """A rule on the client's calls makes them fail with gRPC's status, when the client has lost its patience.
+
+    That was after 8.4 seconds with a real server that was stopped.
+    """
+    run = simulate(Retrying, activities=[work], faults=[wfsim.fail("start_workflow_execution")])
     assert "UNAVAILABLE" in repr(run.error.status)
+    assert run.duration == pytest.approx(7.5, rel=0.2)
+    assert len(run.history.where(kind="fault")) == 10
+
+
+@pytest.mark.parametrize("make", [wfsim.fail, wfsim.lose_reply])
+def test_a_client_asks_again_while_the_server_is_away(simulate, make):
+    """As Core's client does, with the same request, so that nothing is started or signalled twice."""
+    every = ["start_workflow_execution", "signal_workflow_execution", "get_workflow_execution_history"]
+    faults = [make(name, on="rpc", attempts=range(1, 4)) for name in every]
+
+    async def main(client):
+        handle = await client.start_workflow(Counts.run, id="counts", task_queue="wfsim")
+        for _ in range(3):
+            await handle.signal(Counts.add)
+        return await handle.result()
+
+    run = simulate(main, workflows=[Counts], faults=faults)
+    assert run.result() == 3
+    assert len(run.history.where(kind="fault")) == 3 * 5
+    assert len(run.logs) == 1
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_signal_that_starts_is_given_once(simulate, is_open):
+    """Whether it starts the workflow or finds it open: its answer is lost, and the client asks again."""
+
+    async def main(client):
+        options = {"id": "counts", "task_queue": "wfsim"}
+        if is_open:
+            await client.start_workflow(Counts.run, **options)
+        handle = await client.start_workflow(Counts.run, **options, start_signal="add")
+        for _ in range(3 - 1):
+            await handle.signal(Counts.add)
+        return await handle.result()
+
+    lost = wfsim.lose_reply("signal_with_start_workflow_execution", on="rpc", attempts=[1, 2])
+    assert simulate(main, workflows=[Counts], faults=[lost]).result() == 3
+
+
+def test_a_client_has_the_patience_that_it_is_given(simulate):
+    """Its RetryConfig counts, also the time that it may take."""
+
+    async def main():
+        client = await Client.connect("localhost:7233", retry_config=RetryConfig(max_retries=3))
+        await client.start_workflow("Counts", id="counts", task_queue="q")
+
+    run = simulate(main, faults=[wfsim.fail("start_workflow_execution")])
+    assert len(run.history.where(kind="fault")) == 3
+    assert run.duration == pytest.approx(0.25, rel=0.25)
+
+
+@workflow.defn
+class Counts:
+    """Ends a while after the third signal, and gives how many came."""
+
+    def __init__(self) -> None:
+        self.signals = 0
+
+    @workflow.signal
+    def add(self) -> None:
+        self.signals += 1
+
+    @workflow.run
+    async def run(self) -> int:
+        await workflow.wait_condition(lambda: self.signals >= 3)
+        await workflow.sleep(60)
+        return self.signals
 
 
 def test_a_late_heartbeat_times_out(simulate):

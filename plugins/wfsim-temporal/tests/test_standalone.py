@@ -132,8 +132,8 @@ def test_the_server_does_not_answer_the_start():
                 told.append(type(error).__name__)
         return [*told, await client.get_activity_handle("c").result()]
 
-    lost = wfsim.lose_reply("start_activity_execution", on="rpc", attempts=1, count=1)
-    slow = wfsim.delay("charge", "1s")
+    lost = wfsim.lose_reply("start_activity_execution", on="rpc", count=10)  # a client tries ten times
+    slow = wfsim.delay("charge", "9500ms")
     told = run(main, faults=[lost, slow]).result()
     assert told == ["RPCError", "ActivityAlreadyStartedError", "charged order-1, attempt 1"]
 

@@ -72,6 +72,7 @@ class Execution:
         self.nexus_operations: dict[int, NexusOperation] = {}
         self.callbacks = list(start.callbacks)
         self._attached: list[str] = []
+        self._heard: dict[str, None] = {}
         self.children = Children(self)
         self.updates = Updates(self)
         self.memo = dict(start.memo)
@@ -254,6 +255,14 @@ class Execution:
             "links": links,
         }
         self.receive("WORKFLOW_EXECUTION_OPTIONS_UPDATED", told, None, wakes=False)
+
+    def hears(self, request_id: str) -> bool:
+        """Note a client's request to signal; tell whether it is a new one, and not one whose answer was lost."""
+        if not request_id:
+            return True
+        is_new = request_id not in self._heard
+        self._heard[request_id] = None
+        return is_new
 
     def has_attached(self, request_id: str) -> bool:
         """Whether a request counts on this run without having started it."""

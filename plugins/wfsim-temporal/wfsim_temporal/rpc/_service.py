@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from temporalio.service import ConnectConfig, RPCStatusCode, ServiceClient
+from temporalio.service import ConnectConfig, RPCError, RPCStatusCode, ServiceClient
 
 from wfsim.errors import InjectedFault
 from wfsim.kernel import fault_point, sleep
@@ -27,6 +27,7 @@ from wfsim_temporal.rpc import (
     _visibility,
     _workflow,
 )
+from wfsim_temporal.rpc._patience import Patience
 from wfsim_temporal.wire import rpc_error
 
 if TYPE_CHECKING:
@@ -55,6 +56,17 @@ CALLS: Final[dict[str, Any]] = {**_OF_NAMESPACES, **_OF_HOSTS}
 """All calls that are simulated, by their names."""
 
 _IDENTITY: Final = "client@wfsim"
+_CHANCE: Final = "temporal/client"
+
+
+class _Asked(NamedTuple):
+    """One call of a client, and how long it waits for each answer."""
+
+    answer: Any
+    rpc: str
+    request: Any
+    response: type[Any]
+    seconds: float | None
 
 
 class SimulatedServiceClient(ServiceClient):
@@ -84,20 +96,43 @@ class SimulatedServiceClient(ServiceClient):
         resp_type: type[Any],
         *,
         service: str,  # noqa: ARG002
-        retry: bool,  # noqa: ARG002
+        retry: bool,
         metadata: Mapping[str, str | bytes],  # noqa: ARG002
         timeout: timedelta | None,  # noqa: ASYNC109 - the SDK's signature
     ) -> Any:
         answer = CALLS.get(rpc)
         if answer is None:
             raise NotSimulated(f"the server's call {rpc} is not simulated")
-        called = self.host.hosts.here(self._call(answer, rpc, req, resp_type))
+        seconds = None if timeout is None else timeout.total_seconds()
+        asked = _Asked(answer, rpc, req, resp_type, seconds)
+        called = self.host.hosts.here(self._patiently(asked) if retry else self._once(asked))
         if getattr(req, "request_eager_execution", False):
             called = self._eagerly(called, req)
-        if timeout is None:
-            return await called
+        return await called
+
+    async def _patiently(self, asked: _Asked) -> Any:
+        """Ask again, as Core does, while a fault keeps the server from answering. What it answers is the answer."""
+        simulation = self.host.hosts.simulation
+        if simulation.watch is None:
+            return await self._once(asked)
+        patience = Patience(self.config.retry_config, simulation.stream(_CHANCE))
+        while True:
+            try:
+                return await self._once(asked, patience.tries)
+            except RPCError as error:
+                wait_ns = None
+                if isinstance(error.__cause__, InjectedFault):
+                    wait_ns = patience.wait_ns(simulation.now_ns)
+                if wait_ns is None:
+                    raise
+            await sleep(wait_ns / NS_PER_SECOND)
+
+    async def _once(self, asked: _Asked, number: int = 1) -> Any:
+        """Ask once; the time that a caller has is that of each try."""
+        if asked.seconds is None:
+            return await self._call(asked, number)
         try:
-            return await asyncio.wait_for(called, timeout.total_seconds())
+            return await asyncio.wait_for(self._call(asked, number), asked.seconds)
         except TimeoutError:
             raise rpc_error(RPCStatusCode.DEADLINE_EXCEEDED, "Timeout expired") from None
 
@@ -121,15 +156,19 @@ class SimulatedServiceClient(ServiceClient):
             if slots is not None and not (told and told.HasField("eager_workflow_task")):
                 slots.unreserve()
 
-    async def _call(self, answer: Any, rpc: str, req: Any, resp_type: type[Any]) -> Any:
-        host = self.host
+    async def _call(self, asked: _Asked, number: int) -> Any:
+        host, rpc = self.host, asked.rpc
         await sleep(host.settings.latency_ns / NS_PER_SECOND)
         if host.hosts.simulation.watch is None:
-            return await answer(host if rpc in _OF_HOSTS else host.used(req.namespace), req, resp_type)
+            return await self._answer(asked)
         try:
-            await fault_point("call", kind="rpc", name=rpc)
-            answered = await answer(host if rpc in _OF_HOSTS else host.used(req.namespace), req, resp_type)
-            await fault_point("reply", kind="rpc", name=rpc)
+            await fault_point("call", kind="rpc", name=rpc, attempt=number)
+            answered = await self._answer(asked)
+            await fault_point("reply", kind="rpc", name=rpc, attempt=number)
         except InjectedFault as error:
             raise rpc_error(RPCStatusCode.UNAVAILABLE, str(error)) from error
         return answered
+
+    async def _answer(self, asked: _Asked) -> Any:
+        host = self.host if asked.rpc in _OF_HOSTS else self.host.used(asked.request.namespace)
+        return await asked.answer(host, asked.request, asked.response)

@@ -158,7 +158,10 @@ async def _signal_with_start(server: Server, request: Any, answer: type[Any]) ->
     execution, is_new = server.open_execution(request.workflow_id), False
     if execution is None:
         execution, is_new = start(server, request, signal)
+        execution.hears(request.request_id)
         copies -= 1
+    elif not execution.hears(request.request_id):
+        return answer(run_id=execution.run_id, started=execution.start.request_id == request.request_id)
     for _ in range(copies):
         server.signal(execution, *signal)
     return answer(run_id=execution.run_id, started=is_new)
@@ -166,6 +169,8 @@ async def _signal_with_start(server: Server, request: Any, answer: type[Any]) ->
 
 async def _signal(server: Server, request: Any, answer: type[Any]) -> Any:
     execution = execution_of(server, request.workflow_execution, must_run=True)
+    if not execution.hears(request.request_id):
+        return add_link(answer(), execution, request.request_id, "WORKFLOW_EXECUTION_SIGNALED")
     headers = dict(request.header.fields)
     for _ in range(await server.passage.copies_of_signal(execution.start.workflow_type, request.signal_name)):
         server.signal(
