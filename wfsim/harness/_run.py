@@ -67,6 +67,7 @@ class Run:
 
     def result(self) -> Any:
         """Return the value, or raise the error that ended the run."""
+        __tracebackhide__ = True
         if self.ok:
             return self.value
         if self.error is not None:

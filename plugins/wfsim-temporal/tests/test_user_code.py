@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
 import pytest
 from temporalio import activity, workflow
-from temporalio.client import WorkflowUpdateFailedError
+from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
 from temporalio.workflow import ParentClosePolicy
-from wfsim_temporal import Settings, crash_points, evict
+from wfsim_temporal import ReplayFailed, Settings, crash_points, evict
 
 import wfsim
 from wfsim.errors import Deadlock
@@ -187,3 +189,66 @@ def test_the_line_is_told_also_of_a_workflow_that_was_evicted(simulate):
     run = simulate(NeverTold, faults=[evict()])
     assert isinstance(run.error, Deadlock)
     assert "NeverTold 'NeverTold' waits at test_user_code.py:" in "".join(run.error.__notes__)
+
+
+def frames_of(error):
+    return [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+
+
+def test_an_error_that_says_it_all_comes_without_our_frames(simulate):
+    """What a test shows is the user's own code: the call that raised, if one did, and no way through the simulator."""
+    stuck, deadlock = simulate(FailsItsTask).error, simulate(NeverTold).error
+    assert frames_of(stuck) == frames_of(deadlock) == []
+    assert deadlock.__context__ is None
+
+    async def main(client):
+        await client.execute_workflow(Rejects.run, id="rejects", task_queue="wfsim")
+
+    failed = simulate(main, workflows=[Rejects]).error
+    assert isinstance(failed, WorkflowFailureError)
+    assert frames_of(failed) == [__file__]
+
+
+def test_an_error_of_ones_own_keeps_its_whole_way(simulate):
+    """It may say little, and the way to it all."""
+
+    async def main(client):
+        raise LookupError("mine")
+
+    assert __file__ in frames_of(simulate(main, workflows=[Rejects]).error)
+    assert len(frames_of(simulate(main, workflows=[Rejects]).error)) > 1
+
+
+@workflow.defn
+class FailsItsTask:
+    @workflow.run
+    async def run(self) -> None:
+        raise KeyError("total")
+
+
+@workflow.defn
+class Rejects:
+    @workflow.run
+    async def run(self) -> None:
+        raise ApplicationError("no")
+
+
+@workflow.defn
+class LooksAtIsReplaying:
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.sleep(1)
+        if not workflow.unsafe.is_replaying():
+            await workflow.sleep(1)
+
+
+@pytest.mark.usefixtures("unreplayed")
+def test_what_the_replayer_refuses_is_told_in_its_words(simulate):
+    """The message alone, and none of the fields around it."""
+    run = simulate(LooksAtIsReplaying)
+    assert run.ok
+    with pytest.raises(ReplayFailed) as caught:
+        run.check_replay()
+    [told] = caught.value.failures.values()
+    assert told.startswith("[TMPRL1100] Nondeterminism error: ")
+    assert "encoded_attributes" not in told

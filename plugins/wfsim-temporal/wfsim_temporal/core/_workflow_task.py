@@ -11,7 +11,14 @@ from wfsim_temporal.commands import TERMINAL, Commands, events_of
 from wfsim_temporal.core._activation import Extent
 from wfsim_temporal.core._machines import Machines
 from wfsim_temporal.errors import NonDeterministicWorkflow, WorkflowTaskStuck
-from wfsim_temporal.wire import SCHEDULE_TO_START, START_TO_CLOSE, duration, timestamp, words_of
+from wfsim_temporal.wire import (
+    SCHEDULE_TO_START,
+    START_TO_CLOSE,
+    duration,
+    placeless_words_of,
+    timestamp,
+    words_of,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -330,7 +337,7 @@ class WorkflowTask:
         execution, settings = self.execution, self.execution.server.settings
         self._end_timeout()
         self.drop()
-        execution.journal.fact("workflow_task", "failed", self.count, message=failure.message)
+        execution.journal.fact("workflow_task", "failed", self.count, message=placeless_words_of(failure))
         is_nondeterministic = isinstance(error, NonDeterministicWorkflow)
         cause = cause or (_NON_DETERMINISM if is_nondeterministic else _WORKER_UNHANDLED_FAILURE)
         self._write_end("WORKFLOW_TASK_FAILED", self._failed(cause, failure))

@@ -24,6 +24,7 @@ from wfsim_temporal.simulation._given import (
     definition_of,
     listed,
 )
+from wfsim_temporal.wire import keep_own_frames
 from wfsim_temporal.worker import Worker, check_replay
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class TemporalRun(Run):
 
         Each is replayed with the workflow classes of the version of the workers that it was on last.
         """
+        __tracebackhide__ = True
         judged, failures = 0, {}
         for known in dict.fromkeys(self.classes):
             chosen = zip(self.workflow_histories, self.classes, strict=True)
@@ -224,6 +226,7 @@ def play(program: Program, run: Callable[[], Run]) -> TemporalRun:
     with simulated_temporal(program.settings), _patient_collector():
         done = run()
     known = {one.name: getattr(done, one.name) for one in fields(Run)}
+    keep_own_frames(done.error)
     known["again"] = lambda: play(program, run)
     hosts = program.hosts.pop()
     if hosts.main_ended_ns is not None:

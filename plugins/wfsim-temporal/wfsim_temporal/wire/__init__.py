@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wfsim_temporal.wire._failure_words import words_of
+from wfsim_temporal.wire._failure_words import placeless_words_of, words_of
 from wfsim_temporal.wire._links import (
     as_nexus,
     from_nexus,
@@ -11,7 +11,7 @@ from wfsim_temporal.wire._links import (
     link_to_request,
     link_to_workflow,
 )
-from wfsim_temporal.wire._own_code import is_library
+from wfsim_temporal.wire._own_code import is_library, keep_own_frames
 from wfsim_temporal.wire._proto import (
     ATTRIBUTES,
     EVENT,
@@ -83,6 +83,7 @@ __all__ = [
     "indexed_fields",
     "is_library",
     "job_of",
+    "keep_own_frames",
     "keeps_build_id",
     "link_to_activity",
     "link_to_event",
@@ -92,6 +93,7 @@ __all__ = [
     "next_try",
     "not_found",
     "ns_of",
+    "placeless_words_of",
     "priority_of",
     "resolution",
     "rpc_error",

@@ -17,12 +17,22 @@ def words_of(failure: Failure) -> str:
 
     Where a message begins with a code of Temporal's own, the type is left out.
     """
+    places = (place_in(one.stack_trace) for one in reversed(_chain(failure)))
+    place = next(filter(None, places), "")
+    told = placeless_words_of(failure)
+    return f"{told} (at {place})" if place else told
+
+
+def placeless_words_of(failure: Failure) -> str:
+    """Tell of an error and its causes: the same in each version of Python, which lines are not."""
+    return ", caused by ".join(map(_own_words, _chain(failure)))
+
+
+def _chain(failure: Failure) -> list[Failure]:
     chain = [failure]
     while chain[-1].HasField("cause") and len(chain) < _LINKS:
         chain.append(chain[-1].cause)
-    place = next(filter(None, (place_in(one.stack_trace) for one in reversed(chain))), "")
-    told = ", caused by ".join(map(_own_words, chain))
-    return f"{told} (at {place})" if place else told
+    return chain
 
 
 def _own_words(failure: Failure) -> str:

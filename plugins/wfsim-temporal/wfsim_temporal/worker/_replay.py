@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from wfsim_temporal.errors import ReplayFailed
 from wfsim_temporal.worker._capture import in_real_world
+
+_MESSAGE: Final = re.compile(r'Failure \{ message: "(?P<message>(?:[^"\\]|\\.)*)"')
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -64,5 +67,11 @@ async def _failures(
     async with replayer.workflow_replay_iterator(all_histories()) as results:
         async for result in results:
             if result.replay_failure is not None:
-                failures[result.history.workflow_id] = str(result.replay_failure)
+                failures[result.history.workflow_id] = _in_short(str(result.replay_failure))
     return failures
+
+
+def _in_short(told: str) -> str:
+    """Give the message out of what Core tells of a failure: all of its fields, as Rust prints them."""
+    found = _MESSAGE.search(told)
+    return found["message"].replace('\\"', '"') if found and found["message"] else told
