@@ -1834,6 +1834,25 @@ class TestEnd:
         assert outcome_of(main).duration_ns == 10_000_000_000
         assert seen == [10.0]
 
+    def test_a_thread_with_a_loop_is_started_in_a_loop_of_another_kind(self) -> None:
+        """Such as that in which a workflow engine runs what users wrote; that has no hooks for generators."""
+
+        async def works():
+            await asyncio.sleep(1)
+            return "done"
+
+        async def main():
+            mine, seen = asyncio.get_running_loop(), []
+            asyncio._set_running_loop(asyncio.AbstractEventLoop())
+            try:
+                start(lambda: seen.append(asyncio.run(works())))
+            finally:
+                asyncio._set_running_loop(mine)
+            await asyncio.sleep(2)
+            return seen
+
+        assert simulate(main) == ["done"]
+
     def test_threads_hear_of_the_end_of_the_main_thread(self) -> None:
         """Those that work while it is alive come to their end, and not for ever on; it goes on to live outside."""
         seen = []

@@ -469,10 +469,9 @@ class Switchboard:
 
 def _watch_generators(loop: Any) -> None:
     """Let async generators be known to the loop of who runs now; CPython keeps that once per real thread too."""
-    if loop is None:
-        sys.set_asyncgen_hooks(None, None)
-    else:
-        sys.set_asyncgen_hooks(loop._asyncgen_firstiter_hook, loop._asyncgen_finalizer_hook)
+    # Loops of another kind look after none: that in which a Temporal workflow runs.
+    hooks = [getattr(loop, f"_asyncgen_{name}_hook", None) for name in ("firstiter", "finalizer")]
+    sys.set_asyncgen_hooks(*hooks)
 
 
 def nanoseconds(seconds: float) -> int:
