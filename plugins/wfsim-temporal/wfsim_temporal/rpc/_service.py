@@ -132,7 +132,8 @@ class SimulatedServiceClient(ServiceClient):
         if asked.seconds is None:
             return await self._call(asked, number)
         try:
-            return await asyncio.wait_for(self._call(asked, number), asked.seconds)
+            async with asyncio.timeout(asked.seconds):
+                return await self._call(asked, number)
         except TimeoutError:
             raise rpc_error(RPCStatusCode.DEADLINE_EXCEEDED, "Timeout expired") from None
 
