@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from wfsim_temporal.errors import ReplayFailed
@@ -13,11 +14,17 @@ from wfsim_temporal.worker._capture import in_real_world
 
 _MESSAGE: Final = re.compile(r'Failure \{ message: "(?P<message>(?:[^"\\]|\\.)*)"')
 
+_STARTED: Final = EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED
+_ENDED: Final = (
+    EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
+)
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
     from temporalio.api.history.v1 import HistoryEvent
-    from temporalio.client import WorkflowHistory
 
 
 def check_replay(
@@ -33,8 +40,9 @@ def check_replay(
     only take part while it runs; give others as ``plugins``. Each history goes through the JSON that Temporal's
     tools read. Raises ReplayFailed with all that the Replayer refuses.
     """
-    # A run that no worker has begun yet: the Replayer would wait for its first task for ever.
-    begun = [one for one in histories if any(_is_task(event) for event in one.events)]
+    recorded = [WorkflowHistory(one.workflow_id, _without_open_task(one.events)) for one in histories]
+    # Of a run that no worker has begun yet the Replayer would await the first task for ever.
+    begun = [one for one in recorded if any(event.event_type == _STARTED for event in one.events)]
     texts = [(one.workflow_id, one.to_json()) for one in begun]
     if not texts:
         return 0
@@ -44,8 +52,11 @@ def check_replay(
     return len(texts)
 
 
-def _is_task(event: HistoryEvent) -> bool:
-    return event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED
+def _without_open_task(events: Sequence[HistoryEvent]) -> Sequence[HistoryEvent]:
+    """Leave out a task that is still open: there is nothing to compare, and its local activities would never end."""
+    kinds = [event.event_type for event in events]
+    last = max((place for place, kind in enumerate(kinds) if kind in {_STARTED, *_ENDED}), default=0)
+    return events[:last] if kinds and kinds[last] == _STARTED else events
 
 
 async def _failures(
@@ -54,8 +65,6 @@ async def _failures(
     configured_by: Sequence[Any],
     options: dict[str, Any],
 ) -> dict[str, str]:
-    from temporalio.client import WorkflowHistory
-
     async def all_histories() -> AsyncIterator[WorkflowHistory]:
         for workflow_id, text in texts:
             yield WorkflowHistory.from_json(workflow_id, text)
