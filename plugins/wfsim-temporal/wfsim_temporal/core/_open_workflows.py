@@ -24,6 +24,7 @@ def note_open_workflows(servers: Sequence[Server], error: BaseException) -> None
     if told:
         rest = f"\n  and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
         error.add_note("open workflows:\n  " + "\n  ".join(told[:_SHOWN]) + rest)
+        error.__notes__.insert(0, error.__notes__.pop())  # before who waits in the simulation's own parts
 
 
 def _told(execution: Execution, servers: Sequence[Server]) -> Iterator[str]:
