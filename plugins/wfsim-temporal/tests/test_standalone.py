@@ -135,7 +135,9 @@ def test_the_server_does_not_answer_the_start():
     lost = wfsim.lose_reply("start_activity_execution", on="rpc", count=10)  # a client tries ten times
     slow = wfsim.delay("charge", "9500ms")
     told = run(main, faults=[lost, slow]).result()
-    assert told == ["RPCError", "ActivityAlreadyStartedError", "charged order-1, attempt 1"]
+    assert told[1:] == ["ActivityAlreadyStartedError", "charged order-1, attempt 1"]
+    # Older releases of the SDK give their request no id, so that the second try is taken for another start.
+    assert told[0] in {"RPCError", "ActivityAlreadyStartedError"}
 
 
 def test_code_that_blocks_runs_in_virtual_time():
