@@ -31,6 +31,7 @@ from wfsim.kernel._signals import as_program
 from wfsim.kernel._simulation import Bounds, Outcome, Simulation
 from wfsim.kernel._streams import Stream
 from wfsim.kernel._tasks import LightTask, park, sleep, wake
+from wfsim.kernel._threads import in_real_thread
 from wfsim.kernel._wait import check_interruption, now, raise_in_thread, spawn
 from wfsim.kernel._waiting import Waiting
 
@@ -68,6 +69,7 @@ __all__ = [
     "event",
     "exponential",
     "fault_point",
+    "in_real_thread",
     "is_coroutine_function",
     "lognormal",
     "now",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import standalone_cases
+from operator_cases import tells
 from standalone_cases import (
     NOBODY,
     QUEUE,
@@ -41,19 +42,6 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.worker import Worker
-
-
-@activity.defn
-async def tells() -> list:
-    """Says what it was told of its options."""
-    info = activity.info()
-    spans = (info.schedule_to_close_timeout, info.start_to_close_timeout, info.heartbeat_timeout)
-    return [
-        info.task_queue,
-        [one and one.total_seconds() for one in spans],
-        info.retry_policy and info.retry_policy.maximum_attempts,
-        info.priority.priority_key,
-    ]
 
 
 @activity.defn

@@ -63,6 +63,8 @@ async def alone() -> int:
         (lambda run: run(Order.run, "a", activities=[charge]), r"simulate\(Order, ...\), not Order.run"),
         (lambda run: run(Order(), "a", activities=[charge]), "not an instance of Order"),
         (lambda run: run(Undecorated), "Undecorated is no workflow; decorate it with @workflow.defn"),
+        (lambda run: run(Order), r"Order.run cannot be called with \[\]: missing a required argument: 'order'"),
+        (lambda run: run(Order, "a", 1), r"Order.run cannot be called with \['a', 1\]: too many positional arguments"),
         (lambda run: run("Order"), "'Order' cannot be run; simulate a class with @workflow.defn, or"),
         (lambda run: run(alone, workflows=[Order]), "alone is called with a client and args, because workflows"),
         (lambda run: run(main), "main is called with args alone; it gets a client if workflows or activities"),

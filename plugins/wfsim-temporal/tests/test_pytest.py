@@ -333,47 +333,50 @@ def test_faults_of_the_mark_strike(pytester):
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
 
 
+OLDER_PYTEST_ASYNCIO = """
+import asyncio
+
+import pytest
+
+WRAPPER = '''
+import functools
+import inspect
+
+def wrapped(function):
+    @functools.wraps(function)
+    def wrapper(**given):
+        raise AssertionError("a real loop would run this")
+
+    asked = [*inspect.signature(function).parameters, "request", "event_loop"]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    wrapper.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in asked])
+    return wrapper
+'''
+older = {"__name__": "pytest_asyncio.plugin"}
+exec(WRAPPER, older)
+
+
+@pytest.fixture(scope="session")
+def event_loop():
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+@older["wrapped"]
+async def pot(leaves):
+    await asyncio.sleep(3600)
+    return leaves
+"""
+
+
 def test_fixtures_that_an_older_pytest_asyncio_has_wrapped(pytester):
     """Suites that pin an old pytest-asyncio run too: it wraps async fixtures when it collects, around a loop.
 
     The stand-in wraps as releases before 1.0 do: the fixture then also asks for ``request`` and a loop.
     """
-    pytester.makeconftest("""
-        import asyncio
-
-        import pytest
-
-        WRAPPER = '''
-        import functools
-        import inspect
-
-        def wrapped(function):
-            @functools.wraps(function)
-            def wrapper(**given):
-                raise AssertionError("a real loop would run this")
-
-            asked = [*inspect.signature(function).parameters, "request", "event_loop"]
-            kind = inspect.Parameter.KEYWORD_ONLY
-            wrapper.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in asked])
-            return wrapper
-        '''
-        older = {"__name__": "pytest_asyncio.plugin"}
-        exec(WRAPPER, older)
-
-
-        @pytest.fixture(scope="session")
-        def event_loop():
-            loop = asyncio.new_event_loop()
-            yield loop
-            loop.close()
-
-
-        @pytest.fixture
-        @older["wrapped"]
-        async def pot(leaves):
-            await asyncio.sleep(3600)
-            return leaves
-    """)
+    pytester.makeconftest(OLDER_PYTEST_ASYNCIO)
     pytester.makepyfile("""
         import pytest
 

@@ -56,6 +56,7 @@ def test_signals_around_continue_as_new(shop, simulate, name, delivered):
             "at of signals[0]: 'soon' is no",
         ),
         ('workflow: "shop.py:KeepsItems", activites: []', "did you mean 'activities'?"),
+        ('workflow: "shop.py:KeepsItems", args: [1]', "KeepsItems.run cannot be called with [1]: missing a"),
         ('workflow: "shop.py:KeepsItems", latency: fast', "temporal.latency: 'fast' is no duration"),
         ('workflow: "shop.py:deliver"', "workflow names deliver; it must be a class"),
         (
@@ -116,7 +117,8 @@ def test_a_forgotten_activity_is_told_by_its_name_and_queue():
 def test_an_eviction_strikes_workflow_tasks_alone():
     """At the name of an activity it finds nothing to strike, and says so."""
     text = (
-        'design:\n  target:\n    temporal: {workflow: "shop.py:KeepsItems", activities: ["shop.py:deliver"]}\n'
+        "design:\n  target:\n    temporal: "
+        '{workflow: "shop.py:KeepsItems", args: [1, []], activities: ["shop.py:deliver"]}\n'
         "faults:\n  - evict:\n    at: {step: deliver}\nbounds: {time: 1m}\n"
     )
     result = run_all(load_text(text, folder=FOLDER))

@@ -9,6 +9,7 @@ import pytest
 from temporalio import activity, workflow
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import RawValue, RetryPolicy
+from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.worker import Worker
 
 import wfsim
@@ -88,6 +89,52 @@ def test_activities_have_the_time_of_grace(simulate):
     run = simulate(shut_down, "long", 2, 3)
     assert run.result() == (3, "attempt 2")
     assert effects(run) == ["cancelled by the shutdown"]
+
+
+class Slow(PayloadCodec):
+    """Asks a key server that takes its time."""
+
+    async def encode(self, payloads):
+        return list(payloads)
+
+    async def decode(self, payloads):
+        await asyncio.sleep(2)
+        return list(payloads)
+
+
+@activity.defn
+async def stamps(text: str) -> str:
+    wfsim.effect("knows of the shutdown" if activity.is_worker_shutdown() else "knows of none")
+    return f"{text}, attempt {activity.info().attempt}"
+
+
+@workflow.defn
+class Stamps:
+    @workflow.run
+    async def run(self) -> str:
+        limit = timedelta(minutes=1)
+        return await workflow.execute_activity(stamps, "stamped", start_to_close_timeout=limit)
+
+
+@pytest.mark.parametrize(
+    ("grace_s", "result", "known"),
+    [(0, "stamped, attempt 2", "knows of none"), (3, "stamped, attempt 1", "knows of the shutdown")],
+)
+def test_a_shutdown_while_arguments_are_decoded(simulate, grace_s, result, known):
+    """Code that was cancelled before it began never begins; other code finds that its worker stops."""
+
+    async def main():
+        client = await Client.connect("localhost:7233", data_converter=DataConverter(payload_codec=Slow()))
+        options = {"workflows": [Stamps], "activities": [stamps], **Q}
+        async with Worker(client, graceful_shutdown_timeout=timedelta(seconds=grace_s), **options):
+            handle = await client.start_workflow(Stamps.run, id="stamps", **Q)
+            await asyncio.sleep(1)
+        async with Worker(client, **options):
+            return await handle.result()
+
+    run = simulate(main)
+    assert run.result() == result
+    assert effects(run) == [known]
 
 
 @activity.defn

@@ -42,7 +42,7 @@ def test_a_condition_that_never_holds_is_told_with_its_line(simulate):
     """A deadlock names the workflow and the line of its own code that waits."""
     run = simulate(WaitsForNobody, workflow_id="order-1")
     assert isinstance(run.error, Deadlock)
-    assert "WaitsForNobody 'order-1' waits at test_stuck.py:" in "".join(run.error.__notes__)
+    assert "WaitsForNobody 'order-1' waits at test_stuck.py:" in run.error.__notes__[0]
 
 
 def test_a_misspelt_task_queue_is_told(simulate):

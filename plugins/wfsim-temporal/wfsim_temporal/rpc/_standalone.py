@@ -13,6 +13,8 @@ from wfsim_temporal.visibility import ACTIVITIES, count_standalone, find_standal
 from wfsim_temporal.wire import not_found, rpc_error
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from wfsim_temporal.server import Server, StandaloneActivity
 
 
@@ -115,12 +117,16 @@ def listing(found: list[Any], request: Any, told: Any, field: str) -> Any:
     return told
 
 
-async def _count(server: Server, request: Any, answer: type[Any]) -> Any:
-    count, groups = count_standalone(server, request.query, ACTIVITIES)
+def counted(count: int, groups: Iterable[tuple[Any, int]], answer: type[Any]) -> Any:
+    """Give a count, and the counts of its groups, as an answer."""
     told = answer(count=count)
     for payload, number in groups:
         told.groups.add(group_values=[payload], count=number)
     return told
+
+
+async def _count(server: Server, request: Any, answer: type[Any]) -> Any:
+    return counted(*count_standalone(server, request.query, ACTIVITIES), answer)
 
 
 CALLS: Final[dict[str, Any]] = {

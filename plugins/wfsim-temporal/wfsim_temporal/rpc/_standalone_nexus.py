@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import temporalio.api.errordetails.v1 as details
 from temporalio.service import RPCStatusCode
 
-from wfsim_temporal.rpc._standalone import listing
+from wfsim_temporal.rpc._standalone import counted, listing
 from wfsim_temporal.rpc._standalone_ids import began, run_meant
 from wfsim_temporal.visibility import OPERATIONS, count_standalone, find_standalone
 from wfsim_temporal.wire import not_found, rpc_error
@@ -97,11 +97,7 @@ async def _list(server: Server, request: Any, answer: type[Any]) -> Any:
 
 
 async def _count(server: Server, request: Any, answer: type[Any]) -> Any:
-    count, groups = count_standalone(server, request.query, OPERATIONS)
-    told = answer(count=count)
-    for payload, number in groups:
-        told.groups.add(group_values=[payload], count=number)
-    return told
+    return counted(*count_standalone(server, request.query, OPERATIONS), answer)
 
 
 CALLS: Final[dict[str, Any]] = {

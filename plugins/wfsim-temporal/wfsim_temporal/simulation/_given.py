@@ -47,6 +47,17 @@ def check_main(main: Any, args: tuple[Any, ...], *, takes_client: bool) -> None:
         _check_function(main, args, takes_client=takes_client)
 
 
+def check_arguments(workflow: Any, args: tuple[Any, ...]) -> None:
+    """Raise DesignError if a workflow cannot be called with these; what a dynamic one is called with is known later."""
+    definition = definition_of(workflow)
+    if definition is None or definition.name is None:
+        return
+    try:
+        inspect.signature(definition.run_fn).bind(None, *args)
+    except TypeError as error:
+        raise DesignError(f"{_shown(workflow)}.run cannot be called with {list(args)!r}: {error}") from None
+
+
 async def called(main: Callable[..., Any], *args: Any) -> Any:
     """Call a coroutine function. Raises DesignError if it is a plain one."""
     doing = main(*args)

@@ -18,6 +18,7 @@ from wfsim_temporal.server import Hosts, Server, Settings, hosts_here
 from wfsim_temporal.simulation._connect import make_client, simulated_temporal
 from wfsim_temporal.simulation._given import (
     called,
+    check_arguments,
     check_main,
     check_settings,
     check_workers,
@@ -197,12 +198,14 @@ def simulate(
     When ``main`` has ended, activities and workflows that are still under way get ``settle`` to end, as with workers
     that run on: an attempt that the server has given up may yet do its work. The run's duration leaves that out.
 
-    An error of ``main`` is in ``TemporalRun.error``; ``result()`` raises it.
+    An error of ``main`` is in ``TemporalRun.error``; ``result()`` raises it. Raises DesignError for what cannot be run.
     """
     own = listed("workflows", workflows), listed("activities", activities)
     check_workers(task_queue, workers)
     check_settings(settings)
     check_main(main, args, takes_client=any(own))
+    if not (worker_options or client_options):  # interceptors may change arguments
+        check_arguments(main, args)
     program = Program(
         main,
         args,

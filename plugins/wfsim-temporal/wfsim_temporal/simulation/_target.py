@@ -19,7 +19,7 @@ from wfsim_temporal.rpc import CALLS
 from wfsim_temporal.server import Settings, hosts_here
 from wfsim_temporal.simulation._connect import make_client
 from wfsim_temporal.simulation._file_modules import make_importable
-from wfsim_temporal.simulation._given import check_workers, definition_of
+from wfsim_temporal.simulation._given import check_arguments, check_workers, definition_of
 from wfsim_temporal.simulation._simulate import TASK_QUEUE, Program
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ def temporal(
     )
     given = tuple(_signal(number, one) for number, one in enumerate(signals or ()))
     _check_signals(workflow, given)
+    check_arguments(workflow, program.args)
     return TemporalTarget(program, given)
 
 

@@ -8,27 +8,22 @@ real thread, since Core knows no virtual time.
 
 from __future__ import annotations
 
-import _thread
 import asyncio
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.bridge.proto import workflow_completion
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
+from wfsim.kernel import in_real_thread
 from wfsim_temporal.wire import ATTRIBUTES, EVENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from temporalio.workflow import Info
-
-# A simulation replaces these wherever a module's globals refer to them; it does not look into a dict.
-_REAL: Final[dict[str, Any]] = {"start": _thread.start_new_thread, "sleep": time.sleep}  # noqa: TID251 - to wait for a thread of the real world
-_POLL_S: Final = 0.001
 
 
 @dataclass(frozen=True)
@@ -141,20 +136,9 @@ def _event(number: int, kind: int, values: dict[str, Any]) -> HistoryEvent:
 
 def in_real_world(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """Run a coroutine on a real event loop in a real thread, also from inside a simulation, and wait for it."""
-    outcome: list[tuple[Any, BaseException | None]] = []
 
-    def call() -> None:
-        try:
-            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-                value = runner.run(make())
-            outcome.append((value, None))
-        except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that asked
-            outcome.append((None, error))
+    def play() -> Any:
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            return runner.run(make())
 
-    _REAL["start"](call, ())
-    while not outcome:
-        _REAL["sleep"](_POLL_S)
-    value, error = outcome[0]
-    if error is not None:
-        raise error
-    return value
+    return in_real_thread(play)
